@@ -1,0 +1,1 @@
+"""The application's settings: file, environment and flags, checked and typed."""

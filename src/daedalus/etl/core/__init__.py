@@ -1,0 +1,1 @@
+"""What to read and write, and the executor that drives transforms."""

@@ -1,0 +1,1 @@
+"""Features as causal folds, one file a family."""

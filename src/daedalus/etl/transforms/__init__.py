@@ -1,0 +1,1 @@
+"""Segments in, segments out, one file a transform."""

@@ -1,0 +1,1 @@
+"""Helpers of the executor: state between runs."""

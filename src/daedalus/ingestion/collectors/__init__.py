@@ -1,0 +1,1 @@
+"""Turn one exchange connection each into events."""

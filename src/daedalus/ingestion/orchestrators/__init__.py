@@ -1,0 +1,1 @@
+"""Join collectors and a writer, and own their lives."""

@@ -1,0 +1,1 @@
+"""Turn events into sealed segments."""

@@ -1,0 +1,1 @@
+"""A local exchange that speaks real wire protocols, with faults on demand."""

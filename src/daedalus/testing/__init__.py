@@ -1,0 +1,1 @@
+"""The shipped test kit: conformance suites, a fake clock, faulty storage, scripted exchanges."""
