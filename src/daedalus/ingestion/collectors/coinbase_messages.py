@@ -1,0 +1,111 @@
+"""The wire forms of Coinbase Advanced Trade and how their texts become numbers. Protocol: protocol page "ws-overview"."""
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import msgspec
+
+from daedalus.shared.clock import parse_rfc3339_us
+from daedalus.shared.errors import MalformedError
+from daedalus.shared.events import CHANGE, NO_TIME
+
+#: Trade ids remembered per product, to recognise re-sent ones: an hour of a busy market.
+TRADE_IDS_MAX = 10_000
+
+class Envelope(msgspec.Struct, gc=False):
+    """What every message is; error frames have `type` and `message` only."""
+
+    channel: str = ""
+    type: str = ""
+    message: str = ""
+    timestamp: str | None = None
+    sequence_num: int | None = None
+    events: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class LevelUpdate(msgspec.Struct, gc=False):
+    """One absolute size at one price; numbers are decimal texts, `side` is bid or offer."""
+
+    side: str
+    price_level: str
+    new_quantity: str
+    event_time: str | None = None
+
+
+class L2Event(msgspec.Struct, gc=False):
+    """A snapshot or an update of one product's book; `updates` may be empty."""
+
+    type: str
+    product_id: str
+    updates: list[LevelUpdate] = []
+
+
+class Subscriptions(msgspec.Struct, gc=False):
+    """What the connection is subscribed to: products by channel."""
+
+    subscriptions: dict[str, list[str]] = {}
+
+
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_l2 = msgspec.json.Decoder(list[L2Event]).decode
+decode_dicts = msgspec.json.Decoder(list[dict[str, Any]]).decode
+decode_subscriptions = msgspec.json.Decoder(list[Subscriptions]).decode
+
+
+@dataclass
+class Counters:
+    """What a collector saw that is no row: for statistics and logs."""
+
+    frames: int = 0
+    duplicates: int = 0
+    unknown: int = 0
+    errors: int = 0
+    malformed: int = 0
+    sequence_gaps: int = 0
+    trades_resent: int = 0
+
+
+class SeenTrades:
+    """The trade ids of each product, over all connections of a collector. Bounded by `TRADE_IDS_MAX` a product."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, tuple[set[str], deque[str]]] = {}
+
+    def add(self, product: str, trade_id: str) -> bool:
+        """Remember an id; return whether it is new."""
+        ids, order = self._ids.setdefault(product, (set(), deque()))
+        if trade_id in ids:
+            return False
+        if len(order) >= TRADE_IDS_MAX:
+            ids.discard(order.popleft())
+        ids.add(trade_id)
+        order.append(trade_id)
+        return True
+
+    def knows(self, product: str) -> bool:
+        """Tell whether any trade of the product was seen."""
+        return product in self._ids
+
+
+def number(text: str) -> float:
+    """Return the float of a decimal text. Raises `MalformedError` for NaN and infinities, also by overflow."""
+    value = float(text)
+    if not -inf < value < inf:
+        raise MalformedError(f"{text!r} is not a finite number")
+    return value
+
+
+def pack_updates(updates: list[LevelUpdate]) -> tuple[bytes, int | None]:
+    """Pack level changes in order and return them with the event time of the last."""
+    pack, rows, event_time = CHANGE.pack, [], None
+    for update in updates:
+        price, size = float(update.price_level), float(update.new_quantity)
+        if not (0.0 < price < inf and 0.0 <= size < inf):
+            raise MalformedError(f"level {update.price_level!r} x {update.new_quantity!r} is not a price and a size")
+        if update.side not in ("bid", "offer"):
+            raise MalformedError(f"side {update.side!r}")
+        event_time = parse_rfc3339_us(update.event_time)
+        rows.append(pack(NO_TIME if event_time is None else event_time, update.side == "offer", price, size))
+    return b"".join(rows), event_time

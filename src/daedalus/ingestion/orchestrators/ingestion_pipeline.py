@@ -1,0 +1,296 @@
+"""`IngestionPipeline`: collectors, queue, writer. The only place that decides to try again."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from daedalus.ingestion.collectors.base import Backoff, Collector
+from daedalus.ingestion.orchestrators.event_queue import EventQueue
+from daedalus.ingestion.writers.base import Writer
+from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
+from daedalus.shared.errors import RefusedError, SchemaError, StorageError, TransientCollectorError
+from daedalus.shared.events import Event, Gap
+
+log = structlog.get_logger(__name__)
+
+#: A connection that lived this long starts the backoff over when it ends.
+HEALTHY_S = 30.0
+#: Wait after the disk refused a flush.
+DISK_RETRY_S = 1.0
+
+
+@dataclass
+class Stats:
+    """What the pipeline did so far. Rows per channel as written, gaps per cause, connections made."""
+
+    started_at: float
+    rows: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, int] = field(default_factory=dict)
+    disconnects: int = 0
+    dropped: int = 0
+    queue: int = 0
+    queue_bytes: int = 0
+    queue_high: int = 0
+    flushes: int = 0
+    journal_bytes: int = 0
+    segments: int = 0
+    segment_bytes: int = 0
+    last_event_ns: int = 0
+
+
+class IngestionPipeline:
+    """Runs collectors into one writer until it is told to stop.
+
+    Parameters
+    ----------
+    source
+        The recorder's name, for logs.
+    collectors
+        One per connection.
+    writer
+        Where events go.
+    queue_maxsize, queue_max_mb, queue_put_timeout_seconds
+        Bounds of the queue, and how long a collector waits for room before the newest events are dropped.
+    batch_size
+        Events taken from the queue at once.
+    flush_interval_seconds
+        How often rows are made durable: what a power cut can cost.
+    stats_interval_seconds
+        How often `on_stats` is called and logged.
+    reconnect_delay_seconds, reconnect_delay_max_seconds
+        First and longest wait before connecting again.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        collectors: Sequence[Collector],
+        writer: Writer,
+        queue_maxsize: int = 50_000,
+        queue_max_mb: float = 256,
+        queue_put_timeout_seconds: float = 5.0,
+        batch_size: int = 1000,
+        flush_interval_seconds: float = 5.0,
+        stats_interval_seconds: float = 60.0,
+        reconnect_delay_seconds: float = 1.0,
+        reconnect_delay_max_seconds: float = 60.0,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        on_stats: Callable[[Stats], None] | None = None,
+    ) -> None:
+        self.source = source
+        self._collectors, self._writer = list(collectors), writer
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._queue = EventQueue(
+            maxsize=queue_maxsize,
+            max_bytes=int(queue_max_mb * (1 << 20)),
+            put_timeout_s=queue_put_timeout_seconds,
+            clock=self._clock,
+        )
+        self._batch_size, self._flush_s, self._stats_s = batch_size, flush_interval_seconds, stats_interval_seconds
+        self._delays = (reconnect_delay_seconds, reconnect_delay_max_seconds)
+        self._on_stats = on_stats
+        self._draining = asyncio.Event()
+        self._open_gaps: set[tuple[str, str, int]] = set()
+        self.stats = Stats(self._clock.monotonic())
+
+    async def run(self, stop: asyncio.Event) -> Stats:
+        """Record until `stop` is set; then close everything in order: connections, queue, journal, segments.
+
+        Raises
+        ------
+        RefusedError
+            When every connection was refused for good. What was recorded is sealed first.
+        StorageError
+            When the directory cannot be used at the start, or the disk refuses for good at the end.
+        """
+        await self._writer.start()
+        writing = asyncio.create_task(self._write_all(), name="writer")
+        reporting = asyncio.create_task(self._report(), name="stats")
+        following = [asyncio.create_task(self._follow(c), name=c.name) for c in self._collectors]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            refused = await self._until_stopped(stopping, following, writing)
+        finally:
+            await _cancel([stopping, reporting, *following])
+            await self._queue.put(self._shutdown_gaps())
+            self._draining.set()
+            await writing
+            await self._writer.close()
+            self._refresh()
+        if refused is not None:
+            raise refused
+        return self.stats
+
+    async def _until_stopped(
+        self, stopping: "asyncio.Task[bool]", following: list["asyncio.Task[None]"], writing: "asyncio.Task[None]"
+    ) -> RefusedError | None:
+        """Wait for the signal to stop; return the refusal if no connection is left."""
+        alive: set[asyncio.Task[None]] = set(following)
+        refused: RefusedError | None = None
+        while alive:
+            done, _ = await asyncio.wait({stopping, writing, *alive}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping in done:
+                return None
+            if writing in done:
+                writing.result()
+            for task in alive & done:
+                try:
+                    task.result()
+                except RefusedError as error:
+                    refused = error
+                    log.error("connection_refused", collector=task.get_name(), error=str(error))
+            alive -= done
+        return refused
+
+    # -- collectors ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self, collector: Collector) -> None:
+        """Keep one connection up for as long as the process lives."""
+        backoff = Backoff(*self._delays, self._rng)
+        last_ns: int | None = None
+        while True:
+            began = self._clock.monotonic()
+            try:
+                async for events in collector.events():
+                    if last_ns is None or events:
+                        last_ns = self._clock.now_ns()
+                    await self._take(collector, events)
+                error = TransientCollectorError("the collector ended")
+            except TransientCollectorError as transient:
+                error = transient
+            except RefusedError:
+                raise
+            except Exception as unexpected:
+                log.exception("collector_failed", collector=collector.name)
+                error = TransientCollectorError(f"{type(unexpected).__name__}: {unexpected}")
+            self.stats.disconnects += 1
+            if last_ns is not None:
+                now = self._clock.now_ns()
+                detail = str(error)
+                await self._take(
+                    collector,
+                    collector.gaps.open(collector.streams(), since=last_ns, now=now, reason=error.reason, detail=detail),
+                )
+            if self._clock.monotonic() - began > HEALTHY_S:
+                backoff.reset()
+            delay = max(backoff.next(), error.retry_after or 0.0)
+            log.warning("disconnected", collector=collector.name, error=str(error), retry_in_seconds=round(delay, 2))
+            await self._clock.sleep(delay)
+
+    async def _take(self, collector: Collector, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Gap):
+                self._count_gap(event)
+        dropped = await self._queue.put(events)
+        if dropped:
+            collector.resync(dropped)
+        self.stats.queue_high = max(self.stats.queue_high, len(self._queue))
+
+    def _count_gap(self, gap: Gap) -> None:
+        """Count each gap once: an open row and its end are one."""
+        key = (gap.symbol, gap.channel, gap.started_at)
+        if gap.ended_at is None:
+            self._open_gaps.add(key)
+        elif key in self._open_gaps:
+            self._open_gaps.remove(key)
+            return
+        self.stats.gaps[gap.reason] = self.stats.gaps.get(gap.reason, 0) + 1
+
+    def _shutdown_gaps(self) -> list[Event]:
+        now = self._clock.now_ns()
+        rows: list[Event] = []
+        for collector in self._collectors:
+            rows += collector.gaps.open(
+                collector.streams(), since=now, now=now, reason="shutdown", detail="the recorder was stopped"
+            )
+        return rows
+
+    # -- writer -------------------------------------------------------------------------------------------------------
+
+    async def _write_all(self) -> None:
+        """Move events from the queue to the writer; flush at the interval, also when nothing came (hours end)."""
+        due = self._clock.monotonic() + self._flush_s
+        while True:
+            ending = self._draining.is_set()
+            wait = 0.0 if ending else max(0.0, min(due - self._clock.monotonic(), 0.5))
+            events = await self._queue.get(self._batch_size, wait)
+            if events:
+                self.stats.last_event_ns = events[-1].collected_at
+                await self._write(events)
+            if self._clock.monotonic() >= due:
+                await self._retry(self._writer.flush)
+                due = self._clock.monotonic() + self._flush_s
+            if ending and not events:
+                return
+
+    async def _write(self, events: Sequence[Event]) -> None:
+        """Hand events over; one that no column takes costs itself alone."""
+        try:
+            await self._writer.write(events)
+        except SchemaError as error:
+            if len(events) == 1:
+                log.error("event_unwritable", error=str(error))
+                return
+            for event in events:
+                await self._write([event])
+
+    async def _retry(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do it again until the disk takes it; meanwhile events wait in the bounded queue."""
+        while True:
+            try:
+                await action()
+                return
+            except StorageError as error:
+                log.error("disk_refused", error=str(error), retry_in_seconds=DISK_RETRY_S)
+                if self._draining.is_set():
+                    raise
+                await self._clock.sleep(DISK_RETRY_S)
+
+    # -- statistics ---------------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        stats, writer = self.stats, self._writer.stats
+        stats.rows = dict(writer.rows)
+        stats.queue, stats.queue_bytes, stats.dropped = len(self._queue), self._queue.nbytes, self._queue.dropped
+        stats.flushes, stats.journal_bytes = writer.flushes, writer.journal_bytes
+        stats.segments, stats.segment_bytes = writer.segments, writer.segment_bytes
+
+    async def _report(self) -> None:
+        before: dict[str, int] = {}
+        while True:
+            await self._clock.sleep(self._stats_s)
+            self._refresh()
+            stats = self.stats
+            rates = {c: round((n - before.get(c, 0)) / self._stats_s, 1) for c, n in stats.rows.items()}
+            before = dict(stats.rows)
+            age = (self._clock.now_ns() - stats.last_event_ns) / NS_PER_SECOND if stats.last_event_ns else None
+            log.info(
+                "statistics",
+                source=self.source,
+                rows_per_second=rates,
+                queue=stats.queue,
+                queue_mb=round(stats.queue_bytes / 1e6, 2),
+                gaps=stats.gaps,
+                dropped=stats.dropped,
+                journal_mb=round(stats.journal_bytes / 1e6, 2),
+                segments=stats.segments,
+                segment_mb=round(stats.segment_bytes / 1e6, 2),
+                last_event_age_s=None if age is None else round(age, 2),
+            )
+            if self._on_stats:
+                self._on_stats(stats)
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, RefusedError):
+            await task

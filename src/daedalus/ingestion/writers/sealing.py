@@ -1,0 +1,207 @@
+"""Sealing: one journal becomes segments, one file a partition, and is then removed.
+
+Runs in a niced process of its own (`python -m daedalus.ingestion.writers.sealing JOURNAL READY_DIR`), so that encoding
+never holds up the recorder. It may be cut off at any instant: names derive from the journal and from row numbers, finished
+files stay, a repeat writes the rest. Memory is bounded: the journal is read in as many passes as it takes for the rows of
+a pass to fit into `PASS_BYTES_MAX`.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from daedalus.ingestion.writers.columns import record_batches
+from daedalus.ingestion.writers.journal import JournalReader
+from daedalus.ingestion.writers.segment_file import SealedSegment, SegmentFiles
+from daedalus.shared.clock import NS_PER_SECOND
+from daedalus.shared.errors import CorruptError, DaedalusError
+from daedalus.shared.events import Gap
+from daedalus.shared.partitioning import PartitionKey
+from daedalus.storage.local import publish, sync_dir
+
+PASS_BYTES_MAX = 48 << 20
+_HOUR_NS = 3600 * NS_PER_SECOND
+NICENESS = 10
+
+
+class SealReport(msgspec.Struct):
+    """What sealing one journal came to."""
+
+    journal: str
+    segments: list[SealedSegment]
+    crashed: bool = False
+    damage: str | None = None
+    quarantined: str | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Group:
+    """The rows that share a directory."""
+
+    channel: str
+    path: str
+
+
+@dataclass
+class _Plan:
+    """What the first pass learns."""
+
+    bytes: dict[Group, float] = field(default_factory=dict)
+    keys: dict[Group, PartitionKey] = field(default_factory=dict)
+    streams: set[tuple[str, str, str]] = field(default_factory=set)
+    newest: int | None = None
+
+
+def seal(journal: Path, ready: Path, quarantine: Path) -> SealReport:
+    """Turn a journal into segments under `ready` and remove it. Safe to repeat, and by two processes at once.
+
+    A journal that was not left in order adds a `crash` interval to the ledger for every stream it knew. One whose first
+    frame is unreadable is moved to `quarantine`.
+    """
+    name = journal.name.removesuffix(journal.suffix)
+    with _exclusive(journal) as present:
+        if not present:
+            return SealReport(name, [])
+        try:
+            reader = JournalReader(journal)
+        except CorruptError as error:
+            publish(journal, quarantine / journal.name)
+            return SealReport(name, [], crashed=True, damage=str(error), quarantined=str(quarantine / journal.name))
+        report = _seal_rows(reader, ready)
+        journal.unlink()
+        sync_dir(journal.parent)
+        return report
+
+
+@contextmanager
+def _exclusive(journal: Path) -> Iterator[bool]:
+    """Hold the journal for this process; yield whether it is still there once it is ours."""
+    try:
+        fd = os.open(journal, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield journal.exists()
+    finally:
+        os.close(fd)
+
+
+def _seal_rows(reader: JournalReader, ready: Path) -> SealReport:
+    plan = _plan(reader)
+    crash = _crash_rows(reader, plan) if not reader.ended else None
+    if crash is not None:
+        _note(plan, "gaps", crash, reader.head.seal.partition_by)
+    files = SegmentFiles(reader.head, ready, reader.path.parent)
+    for groups in _passes(plan.bytes):
+        for channel, batch in _with(reader, crash):
+            for group, _, rows in _split(channel, batch, reader.head.seal.partition_by):
+                if group in groups:
+                    files.add(group.channel, group.path, plan.keys[group], rows)
+        files.finish()
+    damage = reader.damage
+    return SealReport(reader.head.journal, files.sealed, crashed=not reader.ended, damage=damage)
+
+
+def _with(reader: JournalReader, extra: pa.RecordBatch | None) -> Iterator[tuple[str, pa.RecordBatch]]:
+    yield from reader.frames()
+    if extra is not None:
+        yield "gaps", extra
+
+
+def _plan(reader: JournalReader) -> _Plan:
+    plan = _Plan(streams=set(reader.head.streams), newest=reader.head.last_collected_at)
+    for channel, batch in reader.frames():
+        _note(plan, channel, batch, reader.head.seal.partition_by)
+    return plan
+
+
+def _note(plan: _Plan, channel: str, batch: pa.RecordBatch, partition_by: tuple[str, ...]) -> None:
+    for group, key, rows in _split(channel, batch, partition_by):
+        plan.keys.setdefault(group, key)
+        plan.bytes[group] = plan.bytes.get(group, 0.0) + batch.nbytes * rows.num_rows / batch.num_rows
+        newest = pc.max(rows["collected_at"]).as_py()
+        if channel != "gaps":
+            plan.streams.add((channel, rows["exchange"][0].as_py(), rows["symbol"][0].as_py()))
+            plan.newest = newest if plan.newest is None else max(plan.newest, newest)
+
+
+def _passes(sizes: dict[Group, float]) -> list[set[Group]]:
+    """Share the groups out so that each pass stays under the bound; one over it alone has a pass to itself."""
+    passes: list[set[Group]] = []
+    room = 0.0
+    for group in sorted(sizes):
+        if not passes or sizes[group] > room:
+            passes.append(set())
+            room = PASS_BYTES_MAX
+        passes[-1].add(group)
+        room -= sizes[group]
+    return passes
+
+
+def _split(
+    channel: str, batch: pa.RecordBatch, partition_by: tuple[str, ...]
+) -> Iterator[tuple[Group, PartitionKey, pa.RecordBatch]]:
+    """Yield runs of rows of one market and hour. A flush is sorted by market, so there are few."""
+    hours = batch["collected_at"].to_numpy() // _HOUR_NS
+    changed = np.zeros(batch.num_rows, bool)
+    changed[:1] = True
+    changed[1:] = hours[1:] != hours[:-1]
+    for name in ("exchange", "symbol"):
+        codes = batch[name].dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        changed[1:] |= codes[1:] != codes[:-1]
+    starts = np.flatnonzero(changed)
+    for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
+        rows = batch.slice(start, end - start)
+        exchange, symbol = rows["exchange"][0].as_py(), rows["symbol"][0].as_py()
+        key = PartitionKey.of(exchange, symbol, int(hours[start]) * _HOUR_NS)
+        yield Group(channel, key.path(partition_by)), key, rows
+
+
+def _crash_rows(reader: JournalReader, plan: _Plan) -> pa.RecordBatch | None:
+    """The ledger's rows for a journal that was cut off: open intervals that end with each stream's next row."""
+    since = plan.newest if plan.newest is not None else reader.head.created_at
+    detail = f"the recorder stopped without closing journal {reader.head.journal}"
+    if reader.damage:
+        detail += f"; {reader.damage}"
+    gaps = [
+        Gap(
+            collected_at=since,
+            exchange=exchange,
+            symbol=symbol,
+            channel=channel,
+            started_at=since,
+            ended_at=None,
+            reason="crash",
+            detail=detail,
+        )
+        for channel, exchange, symbol in sorted(plan.streams)
+    ]
+    return record_batches(sorted(gaps, key=lambda gap: (gap.exchange, gap.symbol)))[0][1] if gaps else None
+
+
+def main() -> int:
+    """Seal the journal named on the command line; print the report as JSON."""
+    os.nice(NICENESS)
+    journal, ready, quarantine = (Path(argument) for argument in sys.argv[1:4])
+    try:
+        report = seal(journal, ready, quarantine)
+    except (OSError, DaedalusError, pa.ArrowException) as error:
+        sys.stderr.write(f"{journal.name}: {error}\n")
+        return 1
+    sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Segment files: rows of one directory in, whole and synced Parquet files out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import daedalus
+from daedalus.ingestion.writers.encoding import ROW_GROUP_ROWS, parquet_options
+from daedalus.ingestion.writers.journal import Head
+from daedalus.shared.errors import AlreadyExistsError, SchemaError
+from daedalus.shared.partitioning import PartitionKey
+from daedalus.shared.schemas import CHANNELS, PARTITION_DTYPES, arrow_type
+from daedalus.shared.segment import SegmentFooter, SegmentName
+from daedalus.storage.local import TEMP_SUFFIX, publish
+
+#: Rows of one directory are encoded when they reach this size in memory, so that no partition needs more.
+PIECE_BYTES_MAX = 48 << 20
+
+
+class SealedSegment(msgspec.Struct):
+    """One published file: its path under the ready directory, rows and bytes."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+@dataclass
+class _Pending:
+    channel: str
+    key: PartitionKey
+    rows: list[pa.RecordBatch] = field(default_factory=list)
+    nbytes: int = 0
+    next_row: int = 0
+
+
+class SegmentFiles:
+    """Collects the rows of a pass by directory and publishes them.
+
+    Row numbers count within a directory over the whole journal. Rows that an earlier, interrupted run already published
+    are passed over.
+    """
+
+    def __init__(self, head: Head, ready: Path, temporary: Path) -> None:
+        self.sealed: list[SealedSegment] = []
+        self._head = head
+        self._ready = ready
+        self._temporary = temporary
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._temp_count = 0
+        for left in temporary.glob(f"{head.journal}.*{TEMP_SUFFIX}"):
+            left.unlink()
+
+    def add(self, channel: str, path: str, key: PartitionKey, rows: pa.RecordBatch) -> None:
+        """Take rows of a directory, in arrival order."""
+        pending = self._pending.setdefault((channel, path), _Pending(channel, key))
+        # A slice keeps the whole flush in memory; taking copies just its rows.
+        pending.rows.append(rows.take(pa.array(np.arange(rows.num_rows))))
+        pending.nbytes += pending.rows[-1].nbytes
+        if pending.nbytes > PIECE_BYTES_MAX:
+            self._write(path, pending)
+
+    def finish(self) -> None:
+        """Publish what the pass collected and forget it."""
+        for (_, path), pending in self._pending.items():
+            if pending.rows:
+                self._write(path, pending)
+        self._pending.clear()
+
+    def _write(self, path: str, pending: _Pending) -> None:
+        table = pa.Table.from_batches(pending.rows)
+        pending.rows, pending.nbytes = [], 0
+        clock = table["collected_at"].to_numpy()
+        if np.any(clock[1:] < clock[:-1]):
+            table = table.take(pa.array(np.argsort(clock, kind="stable")))
+        symbol = table["symbol"][0].as_py()
+        first, pending.next_row = pending.next_row, pending.next_row + table.num_rows
+        folder = self._ready / pending.channel / path
+        done = _published_up_to(folder, self._head.journal, first, pending.next_row)
+        table = self._partitioned(table.slice(done - first), pending)
+        while table.num_rows:
+            rows = self._write_file(folder, table, pending.channel, symbol, done)
+            table, done = table.slice(rows), done + rows
+
+    def _partitioned(self, table: pa.Table, pending: _Pending) -> pa.Table:
+        """Set the partition columns to the values in the path."""
+        values = pending.key.values(self._head.seal.partition_by)
+        for name, value in values.items():
+            column = pa.repeat(pa.scalar(value, arrow_type(PARTITION_DTYPES[name])), table.num_rows)
+            at = table.schema.get_field_index(name)
+            table = table.append_column(name, column) if at < 0 else table.set_column(at, name, column)
+        return table
+
+    def _write_file(self, folder: Path, table: pa.Table, channel: str, symbol: str, first: int) -> int:
+        """Write one file of at most the segment's size (by whole row groups); return the rows it took."""
+        self._temp_count += 1
+        temp = self._temporary / f"{self._head.journal}.{self._temp_count}{TEMP_SUFFIX}"
+        seal, rows = self._head.seal, 0
+        with pa.OSFile(str(temp), "wb") as sink:
+            writer = pq.ParquetWriter(
+                sink, table.schema, **parquet_options(table.schema, seal.compression, seal.compression_level)
+            )
+            while rows < table.num_rows and (rows == 0 or sink.tell() < seal.segment_bytes_max):
+                writer.write_table(table.slice(rows, ROW_GROUP_ROWS), row_group_size=ROW_GROUP_ROWS)
+                rows = min(rows + ROW_GROUP_ROWS, table.num_rows)
+            writer.add_key_value_metadata(self._footer(table.slice(0, rows), channel, symbol).metadata())
+            writer.close()
+        name = SegmentName(self._head.journal, first, first + rows - 1).file_name()
+        size = temp.stat().st_size
+        try:
+            publish(temp, folder / name)
+        except AlreadyExistsError:
+            temp.unlink()
+        self.sealed.append(SealedSegment(str((folder / name).relative_to(self._ready)), rows, size))
+        return rows
+
+    def _footer(self, table: pa.Table, channel: str, symbol: str) -> SegmentFooter:
+        versions = {name: version for name, version, _ in self._head.channels}
+        return SegmentFooter(
+            channel=channel,
+            schema_version=versions.get(channel, CHANNELS[channel].version),
+            writer_version=daedalus.__version__,
+            journal=self._head.journal,
+            first_collected_at=table["collected_at"][0].as_py(),
+            last_collected_at=table["collected_at"][-1].as_py(),
+            rows=table.num_rows,
+            symbol=symbol,
+        )
+
+
+def _published_up_to(folder: Path, journal: str, first: int, end: int) -> int:
+    """Return the first row of [first, end) that no published segment of this journal holds yet."""
+    covered = first
+    for path in sorted(folder.glob(f"segment_{journal}_*.parquet")):
+        try:
+            name = SegmentName.parse(path.name)
+        except SchemaError:
+            continue
+        if name.first_row <= covered <= name.last_row:
+            covered = name.last_row + 1
+    return min(covered, end)
