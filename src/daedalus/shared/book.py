@@ -1,7 +1,7 @@
 """The one order book: exact, bounded, cheap at the touch. Collectors and the rebuild from `l2` use it alike.
 
-Each side is a dict of sizes and a sorted list of keys whose END is the best price, so that the inserts and removals of a
-live market, which are near the touch, move few elements, and the top N is a slice.
+Each side is a dict of sizes and a sorted list of keys whose END is the best price, so that the inserts and removals of
+a live market, which are near the touch, move few elements, and the top N is a slice.
 """
 
 import struct

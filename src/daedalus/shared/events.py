@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Ticker(Event, frozen=True, gc=False, kw_only=True, tag="ticker"):
-    """Best quotes and rolling 24 h statistics as the exchange publishes them. Prices in quote units, volumes in base."""
+    """Best quotes and 24 h statistics as the exchange publishes them. Prices in quote units, volumes in base."""
 
     timestamp: int | None = None
     bid: float | None = None
@@ -160,7 +160,7 @@ def pack_levels(levels: Iterable[tuple[float, float]]) -> bytes:
 
 def unpack_levels(packed: bytes) -> list[tuple[float, float]]:
     """Return the (price, size) pairs of packed levels."""
-    return list(LEVEL.iter_unpack(packed))  # type: ignore[arg-type]
+    return list(LEVEL.iter_unpack(packed))
 
 
 def pack_changes(changes: Iterable[tuple[int | None, BookSide, float, float]]) -> bytes:

@@ -30,8 +30,8 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 def sanitize_partition_value(value: object) -> str:
     """Make a value safe as one directory name, the same in path and data. Idempotent.
 
-    Separators, control characters and the characters that hive readers decode become ``-``; leading and trailing dots and
-    blanks go; ``..`` becomes ``-``; an over-long name is cut and ends in a hash of the whole; nothing becomes ``_``.
+    Separators, control characters and the characters that hive readers decode become ``-``; leading and trailing dots
+    and blanks go; ``..`` becomes ``-``; an over-long name is cut and ends in a hash of it; nothing becomes ``_``.
 
     Examples
     --------

@@ -12,7 +12,7 @@ DType = Literal["int8", "int32", "int64", "float64", "string", "bool", "date", "
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, type, unit and meaning. `timestamp` is timestamp[us, UTC], `levels` list<struct<price, size>>."""
+    """One column. `timestamp` is timestamp[us, UTC], `levels` list<struct<price, size>>; unit "" if it has none."""
 
     name: str
     dtype: DType

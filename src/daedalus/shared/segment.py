@@ -9,7 +9,10 @@ RAW_TIER = "raw"
 """Default of `storage.paths.tier_raw`: bronze lives in `raw/active`, `raw/ready` and `raw/quarantine`."""
 #: Prefix of Daedalus' own keys in a Parquet footer.
 FOOTER_PREFIX = "daedalus."
-_NAME = re.compile(r"segment_(?P<journal>[0-9TZ]+-[0-9a-f]{8})_(?P<first>\d{9})-(?P<last>\d{9})\.(?:parquet|ndjson(?:\.zst)?)")
+_NAME = re.compile(
+    r"segment_(?P<journal>[0-9TZ]+-[0-9a-f]{8})_(?P<first>\d{9})-(?P<last>\d{9})\.(?:parquet|ndjson(?:\.zst)?)"
+)
+_NUMBERS = ("schema_version", "first_collected_at", "last_collected_at", "rows")
 
 
 @dataclass(frozen=True, order=True)
@@ -65,5 +68,5 @@ class SegmentFooter:
             got = {name: pairs[FOOTER_PREFIX + name] for name in cls.__dataclass_fields__}
         except KeyError as error:
             raise SchemaError(f"the Parquet footer has no {error}: not a segment of Daedalus") from None
-        numbers = {name: int(got[name]) for name in ("schema_version", "first_collected_at", "last_collected_at", "rows")}
+        numbers = {name: int(got[name]) for name in _NUMBERS}
         return cls(**{**got, **numbers})  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def publish(temp: Path, final: Path, *, overwrite: bool = False) -> None:
     make_dirs(final.parent)
     sync_file(temp)
     if overwrite:
-        os.replace(temp, final)
+        temp.replace(final)
     else:
         _rename_new(temp, final)
     sync_dir(final.parent)
@@ -82,7 +82,7 @@ def publish(temp: Path, final: Path, *, overwrite: bool = False) -> None:
 def _rename_new(temp: Path, final: Path) -> None:
     """Rename without ever replacing: POSIX rename would, a hard link does not."""
     try:
-        os.link(temp, final)
+        final.hardlink_to(temp)
     except FileExistsError:
         raise AlreadyExistsError(f"{final} exists already and is never overwritten") from None
     except OSError as error:
@@ -90,9 +90,9 @@ def _rename_new(temp: Path, final: Path) -> None:
             raise
         if final.exists():
             raise AlreadyExistsError(f"{final} exists already and is never overwritten") from None
-        os.rename(temp, final)
+        temp.rename(final)
         return
-    os.unlink(temp)
+    temp.unlink()
 
 
 def remove_temporaries(folder: Path) -> list[Path]:

@@ -56,7 +56,14 @@ class OpenGaps:
         self._open: dict[Stream, Gap] = {}
 
     def open(
-        self, streams: Iterable[Stream], *, since: int, now: int, reason: str, missed: int | None = None, detail: str = ""
+        self,
+        streams: Iterable[Stream],
+        *,
+        since: int,
+        now: int,
+        reason: str,
+        missed: int | None = None,
+        detail: str = "",
     ) -> list[Gap]:
         """Open a gap on each stream that has none open; return the rows. Times in ns."""
         rows = []

@@ -1,4 +1,4 @@
-"""The wire forms of Coinbase Advanced Trade and how their texts become numbers. Protocol: protocol page "ws-overview"."""
+"""The wire forms of Coinbase Advanced Trade, and how their texts become numbers."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from daedalus.shared.events import CHANGE, NO_TIME
 
 #: Trade ids remembered per product, to recognise re-sent ones: an hour of a busy market.
 TRADE_IDS_MAX = 10_000
+
 
 class Envelope(msgspec.Struct, gc=False):
     """What every message is; error frames have `type` and `message` only."""

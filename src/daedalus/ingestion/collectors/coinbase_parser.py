@@ -4,7 +4,7 @@ Protocol: https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview. What is
 every message of a connection, so a jump taints all its products.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -37,6 +37,13 @@ BOOK_CHANNELS = ("l2", "orderbook")
 BACKWARD_MAX = 100
 
 _OPPOSITE = {"BUY": "sell", "SELL": "buy"} if TRADE_SIDE_IS_MAKERS else {"BUY": "buy", "SELL": "sell"}
+#: The bronze channels that an exchange's channel feeds.
+_CARRIES: dict[str, tuple[str, ...]] = {
+    "l2_data": BOOK_CHANNELS,
+    "market_trades": ("trades",),
+    "ticker": ("ticker",),
+    "ticker_batch": ("ticker",),
+}
 _TICKER_FIELDS = {
     "price": "last",
     "best_bid": "bid",
@@ -68,7 +75,7 @@ class CoinbaseParser:
     exchange, symbols, channels
         The partition's exchange name, the products, the bronze channels to record.
     depth, interval_ms
-        Levels a side of an `orderbook` row; least time between two rows of a product by the receive clock, 0 = each update.
+        Levels a side of an `orderbook` row; least receive time between two rows of a product, 0 = each update.
     gaps, seen
         Carried over connections.
 
@@ -117,7 +124,7 @@ class CoinbaseParser:
     def feed(self, text: str, now: int) -> list[Event]:
         """Return the events of one frame received at `now` (ns). Never raises for what a frame holds.
 
-        A frame that is no JSON costs itself and a ledger row; one whose content is wrong also costs a resync of the books.
+        A frame that is no JSON costs itself and a ledger row; one with wrong content also a resync of the books.
 
         Raises
         ------
@@ -140,7 +147,10 @@ class CoinbaseParser:
         try:
             events += self._content(envelope, now)
         except (MalformedError, msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
-            events += [self._parse_error(text, error, now), *self._lost(since, now, "parse_error", 1, "")]
+            events += [
+                self._parse_error(text, error, now),
+                *self._lost(_CARRIES.get(envelope.channel, ()), since, now, "parse_error", 1),
+            ]
         return [*events, *self._due(now)]
 
     def streams(self, channels: Iterable[str]) -> Iterable[Stream]:
@@ -170,22 +180,22 @@ class CoinbaseParser:
     def _sequence_gap(self, got: int, now: int) -> list[Event]:
         self._count.sequence_gaps += 1
         detail = f"sequence_num {got} where {self._expected} was due"
-        return self._lost(self._last_ns or now, now, "sequence_gap", got - self._expected, detail)
+        every = (*BOOK_CHANNELS, "trades", "ticker")
+        return self._lost(every, self._last_ns or now, now, "sequence_gap", got - self._expected, detail)
 
-    def _lost(self, since: int, now: int, reason: str, missed: int, detail: str) -> list[Event]:
-        """Enter a loss for all that the connection records. Books stay open in the ledger until their next snapshots."""
-        for market in self._markets.values():
-            market.valid = market.dirty = False
-        books = list(self.streams(BOOK_CHANNELS))
-        self.resync.update(symbol for symbol, _ in books)
-        flow = OpenGaps(self._exchange)
-        flow.open(
-            self.streams(("trades", "ticker")), since=since, now=now, reason=reason, missed=missed, detail=detail
-        )
-        return [
-            *flow.close(self.streams(("trades", "ticker")), now),
-            *self._gaps.open(books, since=since, now=now, reason=reason, missed=missed, detail=detail),
-        ]
+    def _lost(
+        self, channels: Sequence[str], since: int, now: int, reason: str, missed: int, detail: str = ""
+    ) -> list[Event]:
+        """Enter a loss on these channels. Flows end with it; books stay open until their next snapshots."""
+        books = list(self.streams(c for c in channels if c in BOOK_CHANNELS))
+        if books:
+            self.resync.update(symbol for symbol, _ in books)
+            for market in self._markets.values():
+                market.valid = market.dirty = False
+        rows = self._gaps.open(books, since=since, now=now, reason=reason, missed=missed, detail=detail)
+        flows, flow_gaps = list(self.streams(c for c in channels if c not in BOOK_CHANNELS)), OpenGaps(self._exchange)
+        flow_gaps.open(flows, since=since, now=now, reason=reason, missed=missed, detail=detail)
+        return [*rows, *flow_gaps.close(flows, now)]
 
     def _parse_error(self, text: str, error: Exception, now: int) -> Gap:
         self._count.malformed += 1
@@ -209,7 +219,9 @@ class CoinbaseParser:
             for channel, products in event.subscriptions.items():
                 merged.setdefault(channel, set()).update(products)
         self.subscribed = merged
-        live = [(s, "trades") for s in merged.get("market_trades", ())] + [(s, "ticker") for s in merged.get("ticker", ())]
+        live = [(s, "trades") for s in merged.get("market_trades", ())] + [
+            (s, "ticker") for s in merged.get("ticker", ())
+        ]
         return list(self._gaps.close(live, now))
 
     def _l2(self, envelope: Envelope, now: int) -> list[Event]:
@@ -243,7 +255,7 @@ class CoinbaseParser:
         return out
 
     def _due(self, now: int) -> list[Event]:
-        """Publish the books that changed and whose interval is over; a heartbeat does it too when the market is quiet."""
+        """Publish the changed books whose interval is over; in a quiet market a heartbeat brings them."""
         if "orderbook" not in self._channels:
             return []
         out: list[Event] = []

@@ -5,7 +5,6 @@ Few products a connection, because the exchange numbers its messages per connect
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ import structlog
 from daedalus.ingestion.collectors.base import OpenGaps, Stream, TokenBucket, text_frames, websocket
 from daedalus.ingestion.collectors.coinbase_messages import Counters, SeenTrades
 from daedalus.ingestion.collectors.coinbase_parser import CoinbaseParser
-from daedalus.shared.clock import Clock, SystemClock
+from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
 from daedalus.shared.errors import MalformedError, RefusedError, TransientCollectorError
 from daedalus.shared.events import ALL, Event, Frame
 
@@ -92,7 +91,11 @@ class CoinbaseCollector:
         self._clock = clock or SystemClock()
         self._bucket = bucket or TokenBucket(MESSAGES_PER_SECOND, MESSAGES_PER_SECOND, self._clock)
         self._seen = SeenTrades()
-        self._wire = sorted({WIRE_CHANNELS[c] for c in channels if c in WIRE_CHANNELS}) or ["level2", "market_trades", "ticker"]
+        self._wire = sorted({WIRE_CHANNELS[c] for c in channels if c in WIRE_CHANNELS}) or [
+            "level2",
+            "market_trades",
+            "ticker",
+        ]
         self._resync: set[str] = set()
 
     def streams(self) -> Iterable[Stream]:
@@ -171,9 +174,7 @@ class _Session:
         """Name the products that the exchange does not take, without letting them take the others along."""
         subscribed = self._parser.subscribed
         self._unanswered = {
-            (wire, s)
-            for wire, s in self._unanswered
-            if not {s, s.removesuffix("C")} & subscribed.get(wire, set())
+            (wire, s) for wire, s in self._unanswered if not {s, s.removesuffix("C")} & subscribed.get(wire, set())
         }
         if not self._unanswered:
             return
@@ -255,6 +256,6 @@ def _jwt(key: str, secret: str) -> str:
     """Sign a fresh token: ES256, issuer cdp, two minutes of life, a nonce."""
     import jwt
 
-    now = int(time.time())
+    now = SystemClock().now_ns() // NS_PER_SECOND
     claims = {"iss": "cdp", "sub": key, "nbf": now, "exp": now + JWT_LIFE_S}
     return jwt.encode(claims, secret, algorithm="ES256", headers={"kid": key, "nonce": secrets.token_hex(16)})

@@ -55,7 +55,7 @@ class EventQueue:
         return set()
 
     def _fits(self, count: int, size: int) -> bool:
-        """An empty queue takes any single frame: a snapshot may be larger than the bound."""
+        """Tell whether there is room. An empty queue takes any frame: a snapshot may exceed the bound."""
         if not self._events:
             return True
         return len(self._events) + count <= self._maxsize and self._bytes + size <= self._max_bytes

@@ -176,7 +176,9 @@ class IngestionPipeline:
                 detail = str(error)
                 await self._take(
                     collector,
-                    collector.gaps.open(collector.streams(), since=last_ns, now=now, reason=error.reason, detail=detail),
+                    collector.gaps.open(
+                        collector.streams(), since=last_ns, now=now, reason=error.reason, detail=detail
+                    ),
                 )
             if self._clock.monotonic() - began > HEALTHY_S:
                 backoff.reset()

@@ -21,8 +21,8 @@ class WriterStats:
 class Writer(Protocol):
     """Takes events in arrival order and makes them durable, flush by flush.
 
-    `write` only buffers. What `flush` returned for is on the device and survives `kill -9` and a power cut. `close` seals
-    everything. All three are awaited by one task only.
+    `write` only buffers. What `flush` returned for is on the device and survives `kill -9` and a power cut.
+    `close` seals everything. All three are awaited by one task only.
     """
 
     stats: WriterStats

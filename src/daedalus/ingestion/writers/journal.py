@@ -1,9 +1,10 @@
 """The journal: one append-only file for all channels and symbols, the point from which rows are durable.
 
-A journal is a run of frames. A frame is a header (magic, kind, channel, lengths, sequence, CRC32 of header and payload)
-and a payload, compressed whole with zstd (buffer by buffer, as Arrow does it, costs a fifth to twice more bytes). The first frame (HEAD) describes the journal: its id, how its rows are to be sealed, the Arrow schema of
-every channel. Then come BATCH frames, one Arrow IPC record batch each; a flush is one write of several of them. END says
-that the journal was left in order: one without it was cut off by a crash. After END nothing follows.
+A journal is a run of frames. A frame is a header (magic, kind, channel, lengths, sequence, CRC32 of header and
+payload) and a payload, compressed whole with zstd: buffer by buffer, as Arrow does it, takes a fifth to twice more
+bytes. The first frame (HEAD) describes the journal: its id, how its rows are to be sealed, the Arrow schema of every
+channel. Then come BATCH frames, one Arrow IPC record batch each; a flush is one write of several of them. END says that
+the journal was left in order: one without it was cut off by a crash. After END nothing follows.
 
 Reading stops at the first frame that is not whole and true, so damage costs what comes after it and nothing before.
 """
@@ -178,12 +179,12 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.damage: str | None = None
         self.ended = False
+        self.damage: str | None = None
         with path.open("rb") as file:
             first = self._read(file)
         if first is None or first[0] is not Kind.HEAD:
-            raise CorruptError(f"{path}: the journal's first frame is damaged ({self.damage or 'not a HEAD frame'})")
+            raise CorruptError(f"{path}: the journal's first frame is damaged, none of its rows can be read")
         self.head = msgspec.json.decode(first[3], type=Head)
         self._schemas = [
             (name, pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))) for name, _, text in self.head.channels

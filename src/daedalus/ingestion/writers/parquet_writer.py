@@ -37,7 +37,7 @@ class StreamingParquetWriter:
     Parameters
     ----------
     base_dir
-        The lake's directory. Rows go to ``{tier_raw}/active/{source}`` first and to ``{tier_raw}/ready/{source}`` sealed.
+        The lake's directory. Rows go to ``{tier_raw}/active/{source}``, then sealed to ``{tier_raw}/ready/{source}``.
     source
         The recorder's name, such as ``coinbase``. One writer at a time per source, over all processes.
     partition_by
@@ -241,7 +241,7 @@ def _lock(path: Path) -> int:
         holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
         os.close(fd)
         raise StorageError(
-            f"another recorder (process {holder}) writes into {path.parent}: stop it, or choose another storage.base_dir"
+            f"another recorder (process {holder}) writes into {path.parent}: stop it or choose another storage.base_dir"
         ) from None
     os.ftruncate(fd, 0)
     os.write(fd, f"{os.getpid()}\n".encode())

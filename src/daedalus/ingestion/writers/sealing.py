@@ -1,9 +1,9 @@
 """Sealing: one journal becomes segments, one file a partition, and is then removed.
 
-Runs in a niced process of its own (`python -m daedalus.ingestion.writers.sealing JOURNAL READY_DIR`), so that encoding
-never holds up the recorder. It may be cut off at any instant: names derive from the journal and from row numbers, finished
-files stay, a repeat writes the rest. Memory is bounded: the journal is read in as many passes as it takes for the rows of
-a pass to fit into `PASS_BYTES_MAX`.
+Runs in a niced process of its own (`python -m daedalus.ingestion.writers.sealing JOURNAL READY QUARANTINE`), so that
+encoding never holds up the recorder. It may be cut off at any instant: names derive from the journal and from row
+numbers, finished files stay, a repeat writes the rest. Memory is bounded: the journal is read in as many passes as it
+takes for the rows of a pass to fit into `PASS_BYTES_MAX`.
 """
 
 import fcntl
@@ -169,7 +169,7 @@ def _split(
 
 
 def _crash_rows(reader: JournalReader, plan: _Plan) -> pa.RecordBatch | None:
-    """The ledger's rows for a journal that was cut off: open intervals that end with each stream's next row."""
+    """Return the ledger's rows for a journal that was cut off: open, each ends with the next row of its stream."""
     since = plan.newest if plan.newest is not None else reader.head.created_at
     detail = f"the recorder stopped without closing journal {reader.head.journal}"
     if reader.damage:

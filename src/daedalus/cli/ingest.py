@@ -1,0 +1,114 @@
+"""`daedalus ingest`: record markets until told to stop."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from daedalus.config.config import DaedalusConfig
+    from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline, Stats
+
+
+def ingest(
+    sources: Annotated[str, typer.Option(help="What to record from, separated by commas: coinbase.")] = "coinbase",
+    config: Annotated[Path | None, typer.Option(help="Settings; default config/config.yaml where it exists.")] = None,
+    duration: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds; default: never.")] = None,
+    stats_interval: Annotated[float | None, typer.Option(help="Seconds between two statistics lines.")] = None,
+    base_dir: Annotated[Path | None, typer.Option(help="The lake's directory, over storage.base_dir.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, over the file: --set coinbase.symbols=[BTC-USD].")
+    ] = None,
+) -> None:
+    """Record markets into bronze Parquet until Ctrl-C, SIGTERM or the duration's end; then seal everything.
+
+    Example: daedalus ingest --sources coinbase --set 'coinbase.symbols=[BTC-USD,ETH-USD]' --duration 600
+
+    Exit codes: 0 stopped in order; 1 nothing could go on (the reason is on stderr; what was flushed is kept);
+    2 the settings are wrong.
+    """
+    import asyncio
+
+    from daedalus.cli.logs import configure_logging
+    from daedalus.cli.overrides import parse_overrides
+    from daedalus.cli.wiring import logging_options
+    from daedalus.config.config import load_config
+
+    flags = {**parse_overrides(overrides), "ingestion.stats_interval_seconds": stats_interval}
+    flags["storage.base_dir"] = None if base_dir is None else str(base_dir)
+    settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
+    configure_logging(**logging_options(settings))
+    pipelines = build_pipelines(settings, [name.strip() for name in sources.split(",") if name.strip()])
+    for stats in asyncio.run(_record(pipelines, duration)):
+        typer.echo(summary(stats))
+
+
+def build_pipelines(settings: "DaedalusConfig", sources: list[str]) -> "list[IngestionPipeline]":
+    """Build one pipeline per source. Raises `ConfigError` for sources that do not exist or have nothing to record."""
+    from difflib import get_close_matches
+
+    from daedalus.cli.wiring import pipeline_options, source_options, writer_options
+    from daedalus.ingestion.collectors.registry import SOURCES
+    from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+    from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+    from daedalus.shared.clock import SystemClock
+    from daedalus.shared.errors import ConfigError
+
+    if not sources:
+        raise ConfigError(f"--sources is empty: name at least one of {', '.join(SOURCES)}")
+    pipelines, clock = [], SystemClock()
+    for source in dict.fromkeys(sources):
+        if source not in SOURCES:
+            near = get_close_matches(source, SOURCES, 1) or list(SOURCES)
+            raise ConfigError(f"--sources {source}: there is no such source; did you mean {near[0]}?")
+        collectors = SOURCES[source](source_options(settings, source), clock)
+        writer = StreamingParquetWriter(source=source, clock=clock, **writer_options(settings))
+        pipelines.append(
+            IngestionPipeline(
+                source=source, collectors=collectors, writer=writer, clock=clock, **pipeline_options(settings, source)
+            )
+        )
+    return pipelines
+
+
+async def _record(pipelines: "list[IngestionPipeline]", duration: float | None) -> "list[Stats]":
+    """Run the pipelines until a signal or the duration's end. A second signal ends the process at once."""
+    import asyncio
+    import signal
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    if duration is not None:
+        loop.call_later(duration, stop.set)
+
+    async def run(pipeline: "IngestionPipeline") -> "Stats":
+        try:
+            return await pipeline.run(stop)
+        finally:
+            stop.set()
+
+    results = await asyncio.gather(*(run(pipeline) for pipeline in pipelines), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+def summary(stats: "Stats") -> str:
+    """Return what a recording came to, for the terminal."""
+    rows = sum(stats.rows.values())
+    lines = [f"recorded {rows:,} rows: " + (", ".join(f"{c} {n:,}" for c, n in sorted(stats.rows.items())) or "none")]
+    per_row = f", {stats.segment_bytes / rows:.1f} bytes a row" if rows else ""
+    lines.append(f"sealed {stats.segments:,} segments, {stats.segment_bytes / 1e6:,.2f} MB{per_row}")
+    gaps = ", ".join(f"{reason} {count}" for reason, count in sorted(stats.gaps.items())) or "none"
+    lines.append(f"gaps: {gaps}; dropped: {stats.dropped:,}")
+    return "\n".join(lines)
