@@ -32,12 +32,14 @@ def ingest(
     from daedalus.cli.logs import configure_logging
     from daedalus.cli.overrides import parse_overrides
     from daedalus.cli.wiring import logging_options
-    from daedalus.config.config import load_config
+    from daedalus.config.config import load_config, permission_warning
 
     flags = {**parse_overrides(overrides), "ingestion.stats_interval_seconds": stats_interval}
     flags["storage.base_dir"] = None if base_dir is None else str(base_dir)
     settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
     configure_logging(**logging_options(settings))
+    if warning := permission_warning(settings):
+        typer.secho(f"daedalus: {warning}", err=True)
     pipelines = build_pipelines(settings, [name.strip() for name in sources.split(",") if name.strip()])
     for stats in asyncio.run(_record(pipelines, duration)):
         typer.echo(summary(stats))

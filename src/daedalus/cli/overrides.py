@@ -19,9 +19,10 @@ def parse_overrides(flags: Iterable[str] | None) -> dict[str, object]:
     for flag in flags or ():
         key, separator, text = flag.partition("=")
         if not separator or not key:
-            raise ConfigError(f"--set {flag}: write it as key=value, such as --set ingestion.batch_size=500")
+            raise ConfigError(f"--set {key}: write it as key=value, such as --set ingestion.batch_size=500")
         try:
             values[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {flag}: the value is not YAML ({error})") from None
+        except yaml.YAMLError:
+            # The value may be a secret: it is not repeated.
+            raise ConfigError(f"--set {key}: the value is not YAML; put text with special characters in quotes") from None
     return values

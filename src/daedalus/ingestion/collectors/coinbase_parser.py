@@ -236,6 +236,8 @@ class CoinbaseParser:
                 market.valid = True
                 self.resync.discard(event.product_id)
                 out += self._gaps.close([(event.product_id, c) for c in BOOK_CHANNELS], now)
+            if not (changes or is_snapshot):
+                continue
             if market.valid:
                 market.book.apply(changes, is_snapshot)
                 market.dirty = True

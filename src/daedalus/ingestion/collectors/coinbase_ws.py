@@ -119,6 +119,9 @@ class CoinbaseCollector:
                     yield session.on_frame(text, now)
             except MalformedError as error:
                 raise TransientCollectorError(str(error), reason="sequence_gap") from error
+            except TransientCollectorError:
+                session.on_end()
+                raise
             finally:
                 sender.cancel()
                 with suppress(asyncio.CancelledError, aiohttp.ClientError, OSError):
@@ -151,7 +154,9 @@ class _Session:
         self._asked_at = c._clock.monotonic()
         self._waiting: dict[str, float] = {}
         wanted = tuple(sorted({s for _, s in self._unanswered}))
-        for wire in (*c._wire, "heartbeats"):
+        # Heartbeats need no product: a refused one must not take them along.
+        self._ask("subscribe", "heartbeats", ())
+        for wire in c._wire:
             self._ask("subscribe", wire, wanted)
 
     def on_frame(self, text: str, now: int) -> list[Event]:
@@ -185,6 +190,11 @@ class _Session:
                 self._ask("subscribe", wire, (symbol,))
         allowed = self._c._subscribe_s + len(self._c._symbols) * len(self._c._wire) / MESSAGES_PER_SECOND
         if self._c._clock.monotonic() - self._asked_at > allowed:
+            self._refuse({symbol for _, symbol in self._unanswered})
+
+    def on_end(self) -> None:
+        """Tell a refusal from a lost connection: an exchange may answer with an error and then stay silent or close."""
+        if self._unanswered and self._c.counters.errors > self._errors and not self._parser.subscribed:
             self._refuse({symbol for _, symbol in self._unanswered})
 
     def _refuse(self, symbols: set[str]) -> None:

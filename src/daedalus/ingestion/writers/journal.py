@@ -50,6 +50,7 @@ class SealOptions(msgspec.Struct, frozen=True):
     segment_bytes_max: int
     compression: str
     compression_level: int
+    format: str = "parquet"
 
 
 class Head(msgspec.Struct, frozen=True):

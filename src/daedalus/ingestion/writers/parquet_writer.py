@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
@@ -18,7 +19,7 @@ from daedalus.ingestion.writers.columns import record_batches
 from daedalus.ingestion.writers.journal import SUFFIX, Head, JournalWriter, SealOptions, journal_id
 from daedalus.ingestion.writers.sealing import SealReport
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
-from daedalus.shared.errors import StorageError
+from daedalus.shared.errors import ConfigError, StorageError
 from daedalus.shared.events import Event
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS
 from daedalus.shared.segment import RAW_TIER
@@ -31,8 +32,8 @@ _HOUR_NS = 3600 * NS_PER_SECOND
 SEAL_ATTEMPTS = 3
 
 
-class StreamingParquetWriter:
-    """Writes events durably and seals them into Parquet segments.
+class JournaledWriter:
+    """Writes events durably and seals them into segments. Writers of it differ only in how a segment is encoded.
 
     Parameters
     ----------
@@ -45,12 +46,21 @@ class StreamingParquetWriter:
     segment_max_mb
         Size at which a journal is sealed, and of a segment, in MiB.
     compression, compression_level
-        Of the segments: zstd, gzip, snappy or none.
+        Of the segments: one of `compressions`; a level counts for zstd and gzip.
     batch_size
         Events turned into columns before other tasks get their turn.
     clock, rng
         The time and the randomness of journal ids.
+
+    Raises
+    ------
+    ConfigError
+        If the format knows no such compression.
     """
+
+    #: A key of `segment_file.ENCODERS`, and what it can compress with.
+    format: ClassVar[str]
+    compressions: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -66,6 +76,8 @@ class StreamingParquetWriter:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        if compression not in self.compressions:
+            raise ConfigError(f"compression {compression}: {self.format} takes {', '.join(self.compressions)}")
         root = Path(base_dir) / tier_raw
         self.active, self.ready, self._quarantine = (root / n / source for n in ("active", "ready", "quarantine"))
         self.source = source
@@ -74,7 +86,7 @@ class StreamingParquetWriter:
         self._clock = clock or SystemClock()
         self._rng = rng or random.SystemRandom()
         size = int(segment_max_mb * (1 << 20))
-        self._seal_options = SealOptions(tuple(partition_by), size, compression, compression_level)
+        self._seal_options = SealOptions(tuple(partition_by), size, compression, compression_level, self.format)
         self._pending: dict[str, list[pa.RecordBatch]] = {}
         self._streams: set[tuple[str, str, str]] = set()
         self._newest: int | None = None
@@ -230,6 +242,13 @@ class StreamingParquetWriter:
         elif report.crashed:
             log.warning("journal_recovered", journal=path.name, segments=len(report.segments), damage=report.damage)
         return True
+
+
+class StreamingParquetWriter(JournaledWriter):
+    """Writes events durably and seals them into Parquet segments: `JournaledWriter` says how."""
+
+    format = "parquet"
+    compressions = ("zstd", "gzip", "snappy", "none")
 
 
 def _lock(path: Path) -> int:

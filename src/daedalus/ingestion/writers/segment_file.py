@@ -1,16 +1,18 @@
-"""Segment files: rows of one directory in, whole and synced Parquet files out."""
+"""Segment files: rows of one directory in, whole and synced files out, in the format that the journal asks for."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import daedalus
-from daedalus.ingestion.writers.encoding import ROW_GROUP_ROWS, parquet_options
+from daedalus.ingestion.writers.encoding import ROW_GROUP_ROWS
 from daedalus.ingestion.writers.journal import Head
+from daedalus.ingestion.writers.ndjson_segment import NdjsonEncoder
+from daedalus.ingestion.writers.parquet_segment import ParquetEncoder
 from daedalus.shared.errors import AlreadyExistsError, SchemaError
 from daedalus.shared.partitioning import PartitionKey
 from daedalus.shared.schemas import CHANNELS, PARTITION_DTYPES, arrow_type
@@ -19,6 +21,30 @@ from daedalus.storage.local import TEMP_SUFFIX, publish
 
 #: Rows of one directory are encoded when they reach this size in memory, so that no partition needs more.
 PIECE_BYTES_MAX = 48 << 20
+
+
+class Encoder(Protocol):
+    """Encodes the rows of one segment into a file: constructed over it, given rows in order, finished."""
+
+    def __init__(self, sink: pa.NativeFile, schema: pa.Schema, compression: str, level: int) -> None: ...
+
+    @staticmethod
+    def suffix(compression: str) -> str:
+        """Return how the names of such files end, without the first dot."""
+
+    def write(self, rows: pa.Table) -> None:
+        """Encode rows; afterwards they have reached the sink."""
+
+    def finish(self, footer: SegmentFooter) -> None:
+        """Write what ends the file. The sink stays open."""
+
+    @staticmethod
+    def publish_beside(temp: Path, final: Path, footer: SegmentFooter) -> None:
+        """Publish what belongs beside the finished file `temp`, just before it is published as `final`. Repeatable."""
+
+
+#: `SealOptions.format` to the encoder.
+ENCODERS: dict[str, type[Encoder]] = {"parquet": ParquetEncoder, "ndjson": NdjsonEncoder}
 
 
 class SealedSegment(msgspec.Struct):
@@ -100,17 +126,17 @@ class SegmentFiles:
         self._temp_count += 1
         temp = self._temporary / f"{self._head.journal}.{self._temp_count}{TEMP_SUFFIX}"
         seal, rows = self._head.seal, 0
+        encoding = ENCODERS[seal.format]
         with pa.OSFile(str(temp), "wb") as sink:
-            writer = pq.ParquetWriter(
-                sink, table.schema, **parquet_options(table.schema, seal.compression, seal.compression_level)
-            )
+            encoder = encoding(sink, table.schema, seal.compression, seal.compression_level)
             while rows < table.num_rows and (rows == 0 or sink.tell() < seal.segment_bytes_max):
-                writer.write_table(table.slice(rows, ROW_GROUP_ROWS), row_group_size=ROW_GROUP_ROWS)
+                encoder.write(table.slice(rows, ROW_GROUP_ROWS))
                 rows = min(rows + ROW_GROUP_ROWS, table.num_rows)
-            writer.add_key_value_metadata(self._footer(table.slice(0, rows), channel, symbol).metadata())
-            writer.close()
-        name = SegmentName(self._head.journal, first, first + rows - 1).file_name()
+            footer = self._footer(table.slice(0, rows), channel, symbol)
+            encoder.finish(footer)
+        name = SegmentName(self._head.journal, first, first + rows - 1).file_name(encoding.suffix(seal.compression))
         size = temp.stat().st_size
+        encoding.publish_beside(temp, folder / name, footer)
         try:
             publish(temp, folder / name)
         except AlreadyExistsError:
@@ -135,7 +161,8 @@ class SegmentFiles:
 def _published_up_to(folder: Path, journal: str, first: int, end: int) -> int:
     """Return the first row of [first, end) that no published segment of this journal holds yet."""
     covered = first
-    for path in sorted(folder.glob(f"segment_{journal}_*.parquet")):
+    # In whatever format: NDJSON may have been converted to Parquet in the meantime.
+    for path in sorted(folder.glob(f"segment_{journal}_*")):
         try:
             name = SegmentName.parse(path.name)
         except SchemaError:

@@ -1,0 +1,150 @@
+"""The way of the settings, as text: file, collectors, queue, writer, processors, features; and what would stop it."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daedalus.shared.errors import DaedalusError
+
+if TYPE_CHECKING:
+    from daedalus.config.config import DaedalusConfig
+
+SOURCE = "coinbase"
+_WIDTH = 30
+#: An hour to show paths with.
+_HOUR = {"year": 2025, "month": 6, "day": 19, "hour": 14, "date": "2025-06-19"}
+
+
+def render_flow(config: "DaedalusConfig") -> str:
+    """Return the flow of valid settings with the values that count. Secrets are hidden."""
+    from daedalus.cli import wiring
+
+    # What cannot run is reported by `flow_faults`; the rest of the flow is shown all the same.
+    parts = [
+        ("1. Settings", _settings(config)),
+        ("2. Collector: CoinbaseCollector, websocket frames to Events", _collector(config)),
+        ("3. Queue: IngestionPipeline", _rows(wiring.pipeline_options(config))),
+        ("4. Writer: StreamingParquetWriter, Events to segments (bronze)", _writer(config)),
+        ("5. Processors: segments to features (silver) and bars (gold)", _processors(config)),
+        ("6. Features: FeatureConfig", _features(config)),
+        ("7. Logs", _rows(wiring.logging_options(config))),
+    ]
+    return "\n\n".join("\n".join([title, *(f"   {line}" for line in lines)]) for title, lines in parts) + "\n"
+
+
+def _rows(values: Mapping[str, object]) -> list[str]:
+    from daedalus.config.describe import inline
+
+    shown = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    shown = {name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()}
+    return [f"{name:<{_WIDTH}} {inline(value)}" for name, value in shown.items()]
+
+
+def _settings(config: "DaedalusConfig") -> list[str]:
+    from daedalus.config.dump import changed_values
+
+    lines = [f"{'file':<{_WIDTH}} {config.origins.file or 'none: defaults (`daedalus config init` writes one)'}"]
+    changed = changed_values(config)
+    lines += [f"{key:<{_WIDTH}} {value}   from {origin}" for key, value, origin in changed]
+    return lines if changed else [*lines, "every key has its default"]
+
+
+def _collector(config: "DaedalusConfig") -> list[str]:
+    from daedalus.cli import wiring
+    from daedalus.config.describe import HIDDEN
+
+    options = wiring.collector_options(config)
+    for name in ("api_key", "api_secret"):
+        options[name] = None if options[name] is None else HIDDEN
+    size = config.coinbase.symbols_per_connection
+    number = -(-len(config.coinbase.symbols) // size)
+    return [*_rows(options), f"{'connections':<{_WIDTH}} {number} (up to {size} symbols each)"]
+
+
+def _writer(config: "DaedalusConfig") -> list[str]:
+    from daedalus.cli import wiring
+
+    try:
+        lines = _rows({"raw_format": config.ingestion.raw_format, **wiring.writer_options(config)})
+        root = wiring.recording_path(config, SOURCE)
+    except DaedalusError as error:
+        return [str(error)]
+    columns = config.ingestion.partition_by
+    paths = [
+        root / channel / _partition(config, columns) / "segment_....parquet" for channel in config.coinbase.channels
+    ]
+    return lines + [f"-> {path}" for path in paths]
+
+
+def _partition(config: "DaedalusConfig", columns: Sequence[str]) -> str:
+    from daedalus.shared.partitioning import build_partition_path
+
+    symbol = (config.coinbase.symbols or ["BTC-USD"])[0]
+    return build_partition_path({**_HOUR, "exchange": config.coinbase.exchange, "symbol": symbol}, columns)
+
+
+def _processors(config: "DaedalusConfig") -> list[str]:
+    from daedalus.cli import wiring
+
+    try:
+        paths = wiring.etl_paths(config, SOURCE)
+        book = wiring.output_options(config, SOURCE, "orderbook")["partition_cols"]
+        bars = wiring.output_options(config, SOURCE, "bars")["partition_cols"]
+    except DaedalusError as error:
+        return [str(error)]
+    channels = config.etl.channels
+    lines = [f"reads {paths.bronze}/{{channel}}, keeps state in {paths.state}"]
+    lines.append(f"orderbook {_switch(channels.orderbook.enabled)} -> {paths.silver / _partition(config, book)}")
+    for duration in config.etl.channels.orderbook.processor_options.bar_durations:
+        where = paths.gold / f"duration={duration}" / _partition(config, bars)
+        lines.append(f"bars {duration:>5} s {_switch(channels.bars.enabled)} -> {where}")
+    return lines
+
+
+def _switch(enabled: bool) -> str:
+    return "(on)" if enabled else "(off)"
+
+
+def _features(config: "DaedalusConfig") -> list[str]:
+    from daedalus.cli import wiring
+
+    try:
+        count = f"{wiring.feature_columns(config)} columns"
+    except DaedalusError as error:
+        count = str(error)
+    return [*_rows(wiring.feature_options(config)), f"-> {count}"]
+
+
+def flow_faults(config: "DaedalusConfig") -> list[str]:
+    """Return what keeps the flow from working, in words; empty when it works."""
+    from daedalus.cli import wiring
+
+    faults = wiring.unusable(config)
+    for work in (lambda: wiring.source_options(config, SOURCE), lambda: wiring.feature_columns(config)):
+        try:
+            work()
+        except DaedalusError as error:
+            faults.append(str(error))
+    if not wiring.unusable(config):
+        places = {
+            "storage.ingestion_storage": wiring.writer_options(config)["base_dir"],
+            "storage.etl_storage_output": wiring.output_options(config, SOURCE, "orderbook")["base_dir"],
+            "storage.paths.state_dir": wiring.state_dir(config),
+        }
+        faults += [f"{key}: {fault}" for key, path in places.items() if (fault := unwritable(path))]
+    return faults
+
+
+def unwritable(path: Path) -> str | None:
+    """Return why a directory cannot be made or written, or None. Tries it in the nearest one that is there."""
+    there = path.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir():
+            return f"{path} cannot be a directory: {there} is a file; choose another"
+        with tempfile.TemporaryDirectory(dir=there, prefix=".daedalus-check-"):
+            return None
+    except OSError as error:
+        return f"{path} cannot be written: {there}: {error.strerror}; choose another or change its owner"

@@ -1,0 +1,224 @@
+"""From settings to plain constructor arguments: one function a class. Nothing below the CLI sees the settings.
+
+The functions are also where a setting that this version cannot act on is refused, in words.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from daedalus.shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from daedalus.config.config import DaedalusConfig, StoreConfig
+
+Transform = Literal["orderbook", "bars"]
+_LATER = "comes with a later version"
+
+
+@dataclass(frozen=True)
+class EtlPaths:
+    """Where one source's tables live. Partition directories follow below `bronze`/{channel}, `silver` and `gold`."""
+
+    bronze: Path
+    silver: Path
+    gold: Path
+    state: Path
+
+
+def sources(config: "DaedalusConfig") -> list[str]:
+    """Return the sources that the settings choose markets for: coinbase, ccxt."""
+    chosen = {"coinbase": bool(config.coinbase.symbols), "ccxt": bool(config.ccxt.exchanges)}
+    return [name for name, is_chosen in chosen.items() if is_chosen]
+
+
+def collector_options(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `CoinbaseCollector`, with all symbols. Holds secrets: never print it."""
+    coinbase = config.coinbase
+    return {
+        "symbols": list(coinbase.symbols),
+        "channels": list(coinbase.channels),
+        "url": coinbase.ws_url,
+        "exchange": coinbase.exchange,
+        "max_orderbook_depth": coinbase.max_orderbook_depth,
+        "orderbook_interval_ms": coinbase.orderbook_interval_ms,
+        "stall_timeout_seconds": coinbase.stall_timeout_seconds,
+        "max_frame_mb": coinbase.max_frame_mb,
+        "api_key": _revealed(coinbase.api_key),
+        "api_secret": _revealed(coinbase.api_secret),
+        "subscribe_timeout_seconds": coinbase.subscribe_timeout_seconds,
+    }
+
+
+def source_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
+    """Return what the registry makes a source's collectors from. Holds secrets: never print it.
+
+    Raises
+    ------
+    ConfigError
+        If no market is chosen, or the source cannot be recorded from yet.
+    """
+    if source != "coinbase":
+        raise ConfigError(f"source {source} {_LATER}; this one records coinbase")
+    if not config.coinbase.symbols:
+        where = config.origins.file or "config/config.yaml (`daedalus config init` writes it)"
+        raise ConfigError(f"nothing to record: coinbase.symbols is empty; set it in {where}, such as [BTC-USD]")
+    return {**collector_options(config), "symbols_per_connection": config.coinbase.symbols_per_connection}
+
+
+def writer_options(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `StreamingParquetWriter`, but for `source`.
+
+    Raises
+    ------
+    ConfigError
+        If the settings ask for a format or a store that this version cannot write.
+    """
+    ingestion = config.ingestion
+    _check_format(config)
+    return {
+        "base_dir": _local(config, "ingestion_storage"),
+        "tier_raw": config.storage.paths.tier_raw,
+        "partition_by": list(ingestion.partition_by),
+        "segment_max_mb": ingestion.segment_max_mb,
+        "compression": ingestion.parquet_compression,
+        "compression_level": ingestion.parquet_compression_level,
+        "batch_size": ingestion.batch_size,
+    }
+
+
+def pipeline_options(config: "DaedalusConfig", source: str = "coinbase") -> dict[str, Any]:
+    """Return the arguments of `IngestionPipeline` for one source, but for its parts."""
+    ingestion = config.ingestion
+    options: dict[str, Any] = {
+        "queue_maxsize": ingestion.queue_maxsize,
+        "queue_max_mb": ingestion.queue_max_mb,
+        "queue_put_timeout_seconds": ingestion.queue_put_timeout_seconds,
+        "batch_size": ingestion.batch_size,
+        "flush_interval_seconds": ingestion.flush_interval_seconds,
+        "stats_interval_seconds": ingestion.stats_interval_seconds,
+    }
+    if source == "coinbase":
+        options["reconnect_delay_seconds"] = config.coinbase.reconnect_delay_seconds
+        options["reconnect_delay_max_seconds"] = config.coinbase.reconnect_delay_max_seconds
+    return options
+
+
+def feature_options(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `FeatureConfig`: the processor options as they stand."""
+    return config.etl.channels.orderbook.processor_options.model_dump()
+
+
+def bar_options(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `BarAggregationTransform`."""
+    options = config.etl.channels.orderbook.processor_options
+    return {
+        "durations": list(options.bar_durations),
+        "max_state_staleness_seconds": options.max_state_staleness_seconds,
+    }
+
+
+def require_enabled(config: "DaedalusConfig", transform: Transform) -> None:
+    """Raise `ConfigError` when the settings switch a transform off."""
+    if not getattr(config.etl.channels, transform).enabled:
+        raise _refused(config, "is false; set it to true", "etl", "channels", transform, "enabled")
+
+
+def input_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
+    """Return the arguments of `InputConfig`. Raises `ConfigError` for a store that this version cannot read."""
+    paths = config.storage.paths
+    return {
+        "base_dir": _local(config, "etl_storage_input"),
+        "source": source,
+        "tier_raw": paths.tier_raw,
+        "tier_features": paths.tier_features,
+    }
+
+
+def output_options(config: "DaedalusConfig", source: str, transform: Transform) -> dict[str, Any]:
+    """Return the arguments of `OutputConfig`. Raises `ConfigError` for a store that this version cannot write."""
+    paths = config.storage.paths
+    return {
+        "base_dir": _local(config, "etl_storage_output"),
+        "source": source,
+        "tier_features": paths.tier_features,
+        "tier_aggregates": paths.tier_aggregates,
+        "partition_cols": tuple(getattr(config.etl.channels, transform).partition_cols),
+    }
+
+
+def etl_paths(config: "DaedalusConfig", source: str) -> EtlPaths:
+    """Return where one source's tables lie. Raises `ConfigError` for a store that this version cannot use."""
+    paths = config.storage.paths
+    read, write = _local(config, "etl_storage_input"), _local(config, "etl_storage_output")
+    return EtlPaths(
+        bronze=read / paths.tier_raw / "ready" / source,
+        silver=write / "processed" / source / "orderbook" / paths.tier_features,
+        gold=write / "processed" / source / "bars" / paths.tier_aggregates,
+        state=state_dir(config),
+    )
+
+
+def state_dir(config: "DaedalusConfig") -> Path:
+    """Return the directory of the state that transforms carry from run to run."""
+    return Path(config.storage.paths.state_dir).expanduser()
+
+
+def recording_path(config: "DaedalusConfig", source: str) -> Path:
+    """Return where the writer publishes one source's segments; channels and partitions follow below."""
+    return _local(config, "ingestion_storage") / config.storage.paths.tier_raw / "ready" / source
+
+
+def logging_options(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `logs.configure_logging`."""
+    logging = config.logging
+    file = Path(logging.file).expanduser() if logging.file is not None else None
+    return {"level": logging.level, "format": logging.format, "file": file}
+
+
+def feature_columns(config: "DaedalusConfig") -> int:
+    """Return how many columns the order book's features have, without reading any data."""
+    from daedalus.etl.core.config import FeatureConfig
+    from daedalus.etl.features.engine import FeatureSet
+
+    return len(FeatureSet(FeatureConfig(**feature_options(config))).columns)
+
+
+def unusable(config: "DaedalusConfig") -> list[str]:
+    """Return everything that this version cannot act on, in words; empty when all can run."""
+    stores = ("ingestion_storage", "etl_storage_input", "etl_storage_output")
+    checks: list[Callable[[], object]] = [partial(_check_format, config)]
+    checks += [partial(_local, config, name) for name in stores]
+    found: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def _check_format(config: "DaedalusConfig") -> None:
+    if config.ingestion.raw_format != "parquet":
+        raise _refused(config, f"{config.ingestion.raw_format} {_LATER}; set parquet", "ingestion", "raw_format")
+
+
+def _local(config: "DaedalusConfig", name: str) -> Path:
+    store: StoreConfig = getattr(config.storage, name)
+    if store.backend != "local":
+        raise _refused(config, f"{store.backend} {_LATER}; set local", "storage", name, "backend")
+    return Path(store.base_dir or config.storage.base_dir).expanduser()
+
+
+def _refused(config: "DaedalusConfig", words: str, *path: str) -> ConfigError:
+    origin = config.origins.of(path)
+    place = f"{origin}: " if origin else ""
+    return ConfigError(f"{place}{'.'.join(path)}: {words}")
+
+
+def _revealed(secret: "SecretStr | None") -> str | None:
+    return None if secret is None else secret.get_secret_value()

@@ -1,0 +1,174 @@
+"""Settings of the ETL: which transforms run, how their output is laid out, and the parameters of the features."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from daedalus.config.base import Number, Section, WholeNumber, check_ascending, rule
+from daedalus.config.ingestion import PARTITION_DEFAULT, PARTITION_DOC, PartitionColumn, check_partition_columns
+
+
+def _plain(value: float) -> float:
+    # Shown as people write it: 5, not 5.0.
+    return int(value) if value.is_integer() else value
+
+
+Seconds = Annotated[WholeNumber, Field(ge=1, le=86_400)]
+BasisPoints = Annotated[Number, AfterValidator(_plain), Field(gt=0, le=10_000)]
+BucketVolume = Annotated[Number, Field(gt=0, le=1_000_000_000)]
+LEVELS_MAX = 1000
+#: Width of the bars that Kyle's lambda is regressed on.
+KYLE_BAR_SECONDS = 5
+
+
+class OrderbookProcessorOptions(Section):
+    """Parameters of the order book's features and bars. Changing one changes the meaning of columns."""
+
+    compute_features: bool = Field(
+        default=True, description="Compute what one book alone determines (static features)."
+    )
+    max_levels: WholeNumber = Field(
+        default=20, ge=1, le=LEVELS_MAX, description="Levels a side that features look at; deeper ones are ignored."
+    )
+    bands_bps: list[BasisPoints] = Field(
+        default=[5, 10, 25, 50, 100],
+        min_length=1,
+        max_length=50,
+        description="Upper edges of the depth bands, basis points from the mid price, ascending.",
+    )
+    horizons: list[Seconds] = Field(
+        default=[1, 5, 15, 30, 60, 300, 900],
+        min_length=1,
+        max_length=50,
+        description="Windows of the rolling features, seconds, ascending.",
+    )
+    bar_durations: list[Seconds] = Field(
+        default=[1, 5, 30, 60, 300, 900, 3600],
+        min_length=1,
+        max_length=50,
+        description="Lengths of the time bars, seconds, ascending.",
+    )
+    enable_stateful: bool = Field(
+        default=True, description="Compute what depends on earlier books (OFI, returns, ...)."
+    )
+    ofi_levels: WholeNumber = Field(
+        default=10, ge=1, le=LEVELS_MAX, description="Levels of the multi-level order flow imbalance; up to max_levels."
+    )
+    ofi_decay_alpha: Number = Field(
+        default=0.5,
+        ge=0,
+        le=100,
+        description="Decay per level of the weighted order flow imbalance: exp(-alpha * level).",
+    )
+    use_dynamic_spread_regime: bool = Field(
+        default=True,
+        description="Judge the spread tight or wide against its own recent past; otherwise by tight_spread_threshold.",
+    )
+    spread_regime_window: WholeNumber = Field(
+        default=300, ge=2, le=1_000_000, description="Rows of that recent past, the current one not among them."
+    )
+    spread_tight_percentile: Number = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="A spread up to this quantile of the past is tight; 0.2 is the 20th percentile.",
+    )
+    spread_wide_percentile: Number = Field(
+        default=0.8, ge=0, le=1, description="A spread from this quantile of the past on is wide."
+    )
+    tight_spread_threshold: Number = Field(
+        default=0.0001,
+        gt=0,
+        le=1,
+        description="Without the dynamic regime: tight up to this spread, as a share of the mid price; 0.0001 is 1 bp.",
+    )
+    kyle_lambda_window: WholeNumber = Field(
+        default=300,
+        ge=3 * KYLE_BAR_SECONDS,
+        le=86_400,
+        description="Seconds that the regression of Kyle's lambda looks back, in bars of 5 s; a multiple of 5.",
+    )
+    enable_vpin: bool = Field(default=True, description="Compute VPIN, which needs trades.")
+    vpin_bucket_volume: BucketVolume | Literal["auto"] = Field(
+        default=1.0,
+        description="Volume of a VPIN bucket, base units; auto takes a fiftieth of the previous UTC day's volume.",
+    )
+    vpin_window_buckets: WholeNumber = Field(
+        default=50, ge=1, le=100_000, description="Buckets that VPIN averages over."
+    )
+    max_state_staleness_seconds: Number = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="A pause longer than this many seconds is a fresh start: nothing is differenced across it.",
+    )
+
+    @field_validator("bands_bps", "horizons", "bar_durations")
+    @classmethod
+    def _check_order(cls, values: list[float]) -> list[float]:
+        check_ascending(values)
+        return values
+
+    @field_validator("kyle_lambda_window")
+    @classmethod
+    def _check_bars(cls, value: int) -> int:
+        if value % KYLE_BAR_SECONDS:
+            raise rule(f"given {value}; allowed: a multiple of {KYLE_BAR_SECONDS} seconds")
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.ofi_levels > self.max_levels:
+            raise rule(
+                f"ofi_levels ({self.ofi_levels}) must not exceed max_levels ({self.max_levels})",
+                "ofi_levels",
+                "max_levels",
+            )
+        if self.spread_tight_percentile >= self.spread_wide_percentile:
+            raise rule(
+                f"spread_tight_percentile ({self.spread_tight_percentile:g}) must be below"
+                f" spread_wide_percentile ({self.spread_wide_percentile:g})",
+                "spread_tight_percentile",
+                "spread_wide_percentile",
+            )
+        return self
+
+
+class BarsChannelConfig(Section):
+    """Time bars. Their lengths are etl.channels.orderbook.processor_options.bar_durations."""
+
+    enabled: bool = Field(default=True, description="Whether bars are made.")
+    partition_cols: list[PartitionColumn] = Field(default=PARTITION_DEFAULT, description=PARTITION_DOC)
+
+    _check_partitions = field_validator("partition_cols")(check_partition_columns)
+
+
+class OrderbookChannelConfig(Section):
+    """Order book features."""
+
+    enabled: bool = Field(default=True, description="Whether features of the order book are made.")
+    partition_cols: list[PartitionColumn] = Field(default=PARTITION_DEFAULT, description=PARTITION_DOC)
+    processor_options: OrderbookProcessorOptions = Field(
+        default=OrderbookProcessorOptions(),
+        description="Parameters of the features and bars. Changing one changes the meaning of columns.",
+    )
+
+    _check_partitions = field_validator("partition_cols")(check_partition_columns)
+
+
+class EtlChannels(Section):
+    """One section a transform."""
+
+    orderbook: OrderbookChannelConfig = Field(
+        default=OrderbookChannelConfig(), description="Bronze order books to silver features."
+    )
+    bars: BarsChannelConfig = Field(
+        default=BarsChannelConfig(),
+        description="Silver to gold. The lengths of bars are bar_durations in the orderbook's processor_options.",
+    )
+
+
+class EtlConfig(Section):
+    """Bronze to silver to gold."""
+
+    channels: EtlChannels = Field(default=EtlChannels(), description="One section a transform.")

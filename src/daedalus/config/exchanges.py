@@ -1,0 +1,166 @@
+"""Settings of the sources: the native Coinbase collector and the exchanges that CCXT Pro can watch."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+
+from daedalus.config.base import DirectoryName, Number, Section, Text, WholeNumber, check_unique, check_url, rule
+
+
+def _coinbase_symbol(value: str) -> str:
+    spelling = "-".join(re.findall(r"[A-Z0-9]+", value.upper()))
+    if value != spelling:
+        raise rule(f"{value!r} is not how Coinbase spells a product; try {spelling or 'BTC-USD'}")
+    return value
+
+
+Channel = Literal["ticker", "trades", "l2", "orderbook", "frames"]
+CcxtMethod = Literal[
+    "watchTicker",
+    "watchTickers",
+    "watchTrades",
+    "watchTradesForSymbols",
+    "watchOrderBook",
+    "watchOrderBookForSymbols",
+    "watchBidsAsks",
+]
+Symbol = Annotated[str, Field(min_length=1, max_length=64)]
+CoinbaseSymbol = Annotated[Symbol, AfterValidator(_coinbase_symbol)]
+_KEY_BEGINS = ("-----BEGIN EC PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----")
+
+_DEPTH = "Levels a side of the `orderbook` snapshots, best first."
+_INTERVAL = "At most one `orderbook` snapshot a market in this many milliseconds; 0 records every update."
+
+
+class CoinbaseConfig(Section):
+    """Coinbase Advanced Trade. Market data needs no keys."""
+
+    symbols: list[CoinbaseSymbol] = Field(
+        default=[],
+        max_length=1000,
+        examples=[["BTC-USD"]],
+        description="Products to record, as Coinbase spells them. Empty records nothing from Coinbase.",
+    )
+    channels: list[Channel] = Field(
+        default=["ticker", "trades", "l2", "orderbook"],
+        min_length=1,
+        description=(
+            "What to record. ticker: best quotes and 24 h statistics. trades: executions. l2: every change of every"
+            " price level, from which any book can be rebuilt. orderbook: snapshots of the top levels. frames: all text"
+            " exactly as received."
+        ),
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="Name of an API key (organizations/.../apiKeys/...); optional, set together with api_secret.",
+    )
+    api_secret: SecretStr | None = Field(
+        default=None,
+        description=(
+            "The API key's EC private key (ES256) in PEM form, as a block (`api_secret: |`) or on one line with \\n"
+            " for the line ends. Better set as DAEDALUS__COINBASE__API_SECRET."
+        ),
+    )
+    ws_url: Text = Field(
+        default="wss://advanced-trade-ws.coinbase.com",
+        description="Where to connect. Must be wss:// unless it is this machine (the sandbox).",
+    )
+    exchange: DirectoryName = Field(
+        default="coinbase", description="Name of the exchange in paths (exchange=...) and in the data."
+    )
+    max_orderbook_depth: WholeNumber = Field(default=20, ge=1, le=10_000, description=_DEPTH)
+    orderbook_interval_ms: WholeNumber = Field(default=1000, ge=0, le=3_600_000, description=_INTERVAL)
+    symbols_per_connection: WholeNumber = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="Products that share one connection. A sequence gap taints all of them, so keep it small.",
+    )
+    stall_timeout_seconds: Number = Field(
+        default=15.0,
+        ge=0.1,
+        le=3600,
+        description="Seconds of silence after which a connection counts as dead; heartbeats come every second.",
+    )
+    reconnect_delay_seconds: Number = Field(
+        default=1.0,
+        ge=0.01,
+        le=3600,
+        description="Seconds before the first attempt to connect again; doubles, with jitter, at each further one.",
+    )
+    reconnect_delay_max_seconds: Number = Field(
+        default=60.0, ge=0.01, le=3600, description="Longest wait in seconds between two attempts, which never end."
+    )
+    max_frame_mb: WholeNumber = Field(
+        default=64,
+        ge=1,
+        le=1024,
+        description="Largest websocket frame to accept, MiB. A full BTC-USD book is about 5.",
+    )
+    subscribe_timeout_seconds: Number = Field(
+        default=10.0,
+        ge=0.1,
+        le=300,
+        description="Seconds to wait for the exchange to confirm the subscriptions.",
+    )
+
+    @field_validator("symbols", "channels")
+    @classmethod
+    def _check_list(cls, values: list[str]) -> list[str]:
+        check_unique(values)
+        return values
+
+    @field_validator("ws_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        return check_url(value, "wss", "ws")
+
+    @field_validator("api_secret")
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        pem = value.get_secret_value().replace("\\n", "\n").strip()
+        if not pem.startswith(_KEY_BEGINS) or "-----END" not in pem:
+            raise rule("is not an EC private key in PEM form (-----BEGIN EC PRIVATE KEY----- ...): choose ES256 keys")
+        return SecretStr(pem + "\n")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.api_key is None) != (self.api_secret is None):
+            raise rule("api_key and api_secret belong together: set both or neither", "api_key", "api_secret")
+        if self.reconnect_delay_max_seconds < self.reconnect_delay_seconds:
+            raise rule(
+                f"reconnect_delay_max_seconds ({self.reconnect_delay_max_seconds:g}) must not be below"
+                f" reconnect_delay_seconds ({self.reconnect_delay_seconds:g})",
+                "reconnect_delay_max_seconds",
+                "reconnect_delay_seconds",
+            )
+        return self
+
+
+class CcxtExchangeConfig(Section):
+    """One exchange, named by its CCXT id."""
+
+    api_key: SecretStr | None = Field(default=None, description="API key, where the exchange wants one.")
+    api_secret: SecretStr | None = Field(default=None, description="API secret.")
+    password: SecretStr | None = Field(default=None, description="Passphrase of the key, where there is one.")
+    channels: dict[CcxtMethod, list[Symbol]] = Field(
+        default={},
+        examples=[{"watchTrades": ["BTC/USD"], "watchOrderBook": ["BTC/USD"]}],
+        description="What to watch: CCXT Pro method names, each with its symbols as CCXT spells them.",
+    )
+    options: dict[str, object] = Field(
+        default={}, repr=False, description="CCXT's own options of the exchange, passed on as they are."
+    )
+    max_orderbook_depth: WholeNumber = Field(default=20, ge=1, le=10_000, description=_DEPTH)
+    orderbook_interval_ms: WholeNumber = Field(default=1000, ge=0, le=3_600_000, description=_INTERVAL)
+
+
+class CcxtConfig(Section):
+    """Exchanges through CCXT Pro. Checked and kept, but not recorded from yet: the collector comes later."""
+
+    exchanges: dict[DirectoryName, CcxtExchangeConfig] = Field(
+        default={}, description="One entry an exchange, under its CCXT id."
+    )

@@ -1,0 +1,34 @@
+"""One Parquet segment: rows in, a whole file with its footer out."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daedalus.ingestion.writers.encoding import ROW_GROUP_ROWS, parquet_options
+from daedalus.shared.segment import SegmentFooter
+
+
+class ParquetEncoder:
+    """Encodes rows of one schema into a sink (`segment_file.Encoder`). Each call of `write` ends a row group."""
+
+    def __init__(self, sink: pa.NativeFile, schema: pa.Schema, compression: str, level: int) -> None:
+        self._writer = pq.ParquetWriter(sink, schema, **parquet_options(schema, compression, level))
+
+    @staticmethod
+    def suffix(compression: str) -> str:
+        """Return how file names end: the codec stands inside the file."""
+        return "parquet"
+
+    def write(self, rows: pa.Table) -> None:
+        """Encode rows."""
+        self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+
+    def finish(self, footer: SegmentFooter) -> None:
+        """Write the footer. The file is whole when the sink is closed."""
+        self._writer.add_key_value_metadata(footer.metadata())
+        self._writer.close()
+
+    @staticmethod
+    def publish_beside(temp: Path, final: Path, footer: SegmentFooter) -> None:
+        """Do nothing: a Parquet file carries its own footer."""

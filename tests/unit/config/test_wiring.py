@@ -1,0 +1,157 @@
+"""Every key reaches the code that it names, and what the wiring hands out fits the constructors."""
+
+import inspect
+from fnmatch import fnmatch
+
+import pytest
+from hypothesis import given
+
+from daedalus.cli import wiring
+from daedalus.config.config import DaedalusConfig, load_config
+from daedalus.config.keys import Key
+from daedalus.shared.errors import ConfigError
+from tests.unit.config.values import BASE, flag_of, leaves, name_of, other_value, strategy
+
+#: Sections whose consumers come with later versions. Their keys must at least be read by their models.
+READ_LATER = {
+    "ccxt.*": "the CCXT collector comes later",
+    "storage.sync.*": "sync comes later",
+    "storage.*.s3.*": "object stores come later; choosing one is refused in words",
+}
+FUNCTIONS = {
+    "collector": wiring.collector_options,
+    "source": lambda c: wiring.source_options(c, "coinbase"),
+    "writer": wiring.writer_options,
+    "pipeline": wiring.pipeline_options,
+    "features": wiring.feature_options,
+    "bars": wiring.bar_options,
+    "features on": lambda c: wiring.require_enabled(c, "orderbook"),
+    "bars on": lambda c: wiring.require_enabled(c, "bars"),
+    "input": lambda c: wiring.input_options(c, "coinbase"),
+    "features out": lambda c: wiring.output_options(c, "coinbase", "orderbook"),
+    "bars out": lambda c: wiring.output_options(c, "coinbase", "bars"),
+    "paths": lambda c: wiring.etl_paths(c, "coinbase"),
+    "state": wiring.state_dir,
+    "logs": wiring.logging_options,
+}
+
+
+def everything(config: DaedalusConfig) -> dict[str, object]:
+    """All that the wiring makes of the settings; a refusal counts by its words."""
+    made: dict[str, object] = {}
+    for name, function in FUNCTIONS.items():
+        try:
+            made[name] = function(config)
+        except ConfigError as error:
+            made[name] = str(error)
+    return made
+
+
+def load(flags: dict[str, object]) -> DaedalusConfig:
+    return load_config(overrides={**BASE, **flags}, environ={}, default_path="/nonexistent")
+
+
+def is_later(key: Key) -> bool:
+    return any(fnmatch(name_of(key), pattern) for pattern in READ_LATER)
+
+
+@pytest.mark.parametrize("key", [key for key in leaves() if not is_later(key)], ids=name_of)
+def test_every_key_changes_what_it_names(key: Key) -> None:
+    before, after = load({}), load({flag_of(key): other_value(key)})
+    assert everything(before) != everything(after), f"{name_of(key)} changes nothing"
+
+
+@pytest.mark.parametrize("key", [key for key in leaves() if is_later(key)], ids=name_of)
+def test_keys_of_later_versions_are_read(key: Key) -> None:
+    value = other_value(key)
+    here: object = load({flag_of(key): value})
+    for part in flag_of(key).split("."):
+        here = here[part] if isinstance(here, dict) else getattr(here, part)
+    assert (here.get_secret_value() if key.is_secret else here) == value
+
+
+def test_no_pattern_of_later_versions_is_stale() -> None:
+    for pattern in READ_LATER:
+        assert any(fnmatch(name_of(key), pattern) for key in leaves()), pattern
+
+
+def parameters(constructor: type) -> set[str]:
+    return set(inspect.signature(constructor).parameters)
+
+
+def test_options_are_parameters_of_the_constructors() -> None:
+    from daedalus.etl.core.config import FeatureConfig, InputConfig, OutputConfig
+    from daedalus.etl.transforms.bars import BarAggregationTransform
+    from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
+    from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+    from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+
+    config = load({})
+    assert wiring.collector_options(config).keys() <= parameters(CoinbaseCollector)
+    assert wiring.pipeline_options(config, "coinbase").keys() <= parameters(IngestionPipeline)
+    assert wiring.writer_options(config).keys() <= parameters(StreamingParquetWriter)
+    assert wiring.bar_options(config).keys() <= parameters(BarAggregationTransform)
+    assert wiring.feature_options(config).keys() <= parameters(FeatureConfig)
+    assert InputConfig(**wiring.input_options(config, "coinbase"))
+    assert OutputConfig(**wiring.output_options(config, "coinbase", "bars"))
+
+
+def test_paths_are_those_of_the_etl() -> None:
+    from daedalus.etl.core.config import InputConfig, OutputConfig
+
+    flags = {f"storage.paths.tier_{name}": name[:3] for name in ("raw", "features", "aggregates")}
+    config = load({**flags, "storage.base_dir": "lake"})
+    read = InputConfig(**wiring.input_options(config, "coinbase"))
+    written = OutputConfig(**wiring.output_options(config, "coinbase", "orderbook"))
+    paths = wiring.etl_paths(config, "coinbase")
+    assert read.bronze("trades") == paths.bronze / "trades" == wiring.recording_path(config, "coinbase") / "trades"
+    assert read.silver("orderbook") == written.silver("orderbook") == paths.silver
+    assert written.gold() == paths.gold
+
+
+def test_defaults_of_the_features_are_the_same_in_both_places() -> None:
+    from daedalus.etl.core.config import FeatureConfig
+
+    assert FeatureConfig(**wiring.feature_options(load({}))) == FeatureConfig()
+
+
+OPTIONS = [key for key in leaves() if "processor_options" in key.path]
+
+
+@pytest.mark.parametrize("key", OPTIONS, ids=lambda key: key.path[-1])
+def test_what_the_settings_allow_the_features_take(key: Key) -> None:
+    from daedalus.etl.core.config import FeatureConfig
+
+    @given(strategy(key))
+    def check(value: object) -> None:
+        try:
+            config = load({flag_of(key): value})
+        except ConfigError:
+            return  # a rule about two keys
+        FeatureConfig(**wiring.feature_options(config))
+
+    check()
+
+
+def test_nothing_to_record_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"coinbase\.symbols is empty; set it in .*config init"):
+        wiring.source_options(load({"coinbase.symbols": []}), "coinbase")
+
+
+def test_a_source_of_a_later_version_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="ccxt comes with a later version; this one records coinbase"):
+        wiring.source_options(load({}), "ccxt")
+
+
+def test_unusable_names_everything_at_once() -> None:
+    config = load({"ingestion.raw_format": "ndjson", "storage.etl_storage_input.backend": "s3"})
+    assert wiring.unusable(config) == [
+        "command line: ingestion.raw_format: ndjson comes with a later version; set parquet",
+        "command line: storage.etl_storage_input.backend: s3 comes with a later version; set local",
+    ]
+
+
+def test_a_store_that_names_no_directory_uses_the_common_one() -> None:
+    config = load({"storage.base_dir": "lake", "storage.ingestion_storage.base_dir": "sd-card"})
+    assert str(wiring.writer_options(config)["base_dir"]) == "sd-card"
+    assert str(wiring.input_options(config, "coinbase")["base_dir"]) == "lake"
