@@ -4,18 +4,22 @@ import asyncio
 import json
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from daedalus.ingestion.writers.log_writer import LogWriter
+from daedalus.ingestion.writers.ndjson_segment import read_rows, read_sidecar
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.shared.errors import StorageError
 from daedalus.shared.events import channel_of, row_count
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS, parse_partition_path
+from daedalus.shared.schemas import arrow_schema
 from daedalus.shared.segment import SegmentFooter, SegmentName
 from daedalus.testing.clock import FakeClock
 from daedalus.testing.events import START_NS, seeded_events
 
-WRITERS = {"parquet": StreamingParquetWriter}
+WRITERS = {"parquet": StreamingParquetWriter, "ndjson": LogWriter}
 
 
 @pytest.fixture(params=WRITERS)
@@ -31,9 +35,27 @@ def segments(writer, channel="*"):
     return sorted(writer.ready.glob(f"{channel}/**/segment_*"))
 
 
+def read(path):
+    """The rows of a segment of any format, as an Arrow table."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path, partitioning=None)
+    parts = path.parts[path.parts.index("testex") + 1 : -1]
+    columns = tuple(part.partition("=")[0] for part in parts[1:])
+    return pa.Table.from_batches(list(read_rows(path, arrow_schema(parts[0], columns))))
+
+
+def footer_of(path):
+    """What a segment says of itself."""
+    if path.suffix != ".parquet":
+        return read_sidecar(path).footer
+    file = pq.ParquetFile(path)
+    assert file.metadata.row_group(0).column(0).total_compressed_size > 0
+    return SegmentFooter.of(file.schema_arrow.metadata or file.metadata.metadata)
+
+
 def rows(writer, channel):
     """All rows of a channel in receive order, as written."""
-    tables = [pl.read_parquet(path, hive_partitioning=False) for path in segments(writer, channel)]
+    tables = [pl.from_arrow(read(path)) for path in segments(writer, channel)]
     return pl.concat(tables).sort("collected_at", maintain_order=True) if tables else pl.DataFrame()
 
 
@@ -69,8 +91,7 @@ async def test_values_path_and_footer_agree(make):
     await writer.write(list(seeded_events(2000)))
     await writer.close()
     for path in segments(writer):
-        file = pq.ParquetFile(path)
-        table, footer = file.read(), SegmentFooter.of(file.schema_arrow.metadata or file.metadata.metadata)
+        table, footer = read(path), footer_of(path)
         for name, value in parse_partition_path(str(path)).items():
             assert set(table[name].to_pylist()) == {value}
         clock = table["collected_at"].to_pylist()
@@ -78,7 +99,6 @@ async def test_values_path_and_footer_agree(make):
         assert (footer.first_collected_at, footer.last_collected_at, footer.rows) == (clock[0], clock[-1], len(clock))
         assert SegmentName.parse(path.name).journal == footer.journal
         assert footer.symbol in ("BTC-USD", "ETH/USD", "XBT/USDT:USDT", "ALL")
-        assert file.metadata.row_group(0).column(0).total_compressed_size > 0
 
 
 async def test_arrival_order_is_kept_where_clocks_tie(make):
@@ -87,7 +107,7 @@ async def test_arrival_order_is_kept_where_clocks_tie(make):
     await writer.write(events)
     await writer.close()
     for path in segments(writer, "trades"):
-        ids = [int(t) for t in pl.read_parquet(path)["trade_id"]]
+        ids = [int(t) for t in read(path)["trade_id"].to_pylist()]
         assert ids == sorted(ids)
 
 

@@ -1,0 +1,57 @@
+"""`daedalus features`: bronze to silver."""
+
+import typer
+
+from daedalus.cli import etl
+
+app = typer.Typer(
+    help="Compute features from recordings: bronze to silver.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+@app.callback()
+def group() -> None:
+    """Compute features from recordings: bronze to silver."""
+
+
+@app.command("orderbook")
+def orderbook(
+    input: etl.InputOption = None,
+    output: etl.OutputOption = None,
+    source: etl.SourceOption = "coinbase",
+    exchange: etl.ExchangeOption = None,
+    symbol: etl.SymbolOption = None,
+    year: etl.YearOption = None,
+    month: etl.MonthOption = None,
+    day: etl.DayOption = None,
+    hour: etl.HourOption = None,
+    start: etl.FromOption = None,
+    end: etl.ToOption = None,
+    config: etl.ConfigOption = None,
+    overrides: etl.OverridesOption = None,
+    dry_run: etl.DryRunOption = False,
+    debug: etl.DebugOption = False,
+) -> None:
+    """Compute order book features, one silver row for each recorded book.
+
+    The hours of a market are computed in order, with all state carried from one to the next; the first hour that is
+    selected starts afresh. A partition that exists is replaced in one step.
+
+    Example: daedalus features orderbook --base-dir data --symbol BTC/USD --from 2025-06-19 --to 2025-06-20
+
+    Exit codes: 0 done; 1 a market failed (the others are done); 2 the settings or flags are wrong, or nothing matches;
+    130 interrupted.
+    """
+    settings = etl.load_settings(config, overrides, input, output, debug)
+    chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
+    from daedalus.cli.wiring import feature_options
+    from daedalus.etl.core.config import FeatureConfig
+    from daedalus.etl.transforms.orderbook import OrderbookFeatureTransform
+
+    places = etl.lake(settings, source, "orderbook")
+    transform = OrderbookFeatureTransform(FeatureConfig(**feature_options(settings)))
+    etl.execute(transform, places, chosen, dry_run, debug)

@@ -1,0 +1,226 @@
+"""The contract of a feature family: outputs, one computation, and the layout of the state that it carries.
+
+A family is a function of `FeatureConfig` that returns a `Family` (or None where the configuration switches it off),
+and one line in `registry.FAMILIES`. Everything else follows from the declaration: schema, batch, live, checkpoints,
+fingerprint and the tests that every family meets.
+
+Null is NaN in float64 columns, `NULL_INT` in int64 columns and `NULL_INT8` in int8 columns, until `FeatureSet.to_arrow`
+turns it into Arrow's null, once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from daedalus.shared.schemas import Column, DType
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+I8 = npt.NDArray[np.int8]
+Flags = npt.NDArray[np.bool_]
+# An array of a dtype that a layout declares at run time.
+AnyArray = npt.NDArray[Any]
+Arrays = dict[str, AnyArray]
+# A named record of a state, as a kernel sees it; Numba knows its fields.
+Record: TypeAlias = Any
+
+NULL_INT = -(2**63)
+NULL_INT8 = -128
+
+FLOAT = np.dtype("<f8")
+INT = np.dtype("<i8")
+
+FieldKind = Literal["fixed", "ring", "queue"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a state. All zeros means: nothing seen.
+
+    - `fixed`: an array of `shape`.
+    - `ring`: rows of `shape` between absolute positions, in a buffer whose power-of-two length grows with what the
+      largest window holds; its family also has the fixed fields `head` (int64[1], the next position) and `tails`
+      (int64[windows], the oldest position still inside each window). The length of the buffer never shows
+      in a result nor in the serialised state.
+    - `queue`: rows of `shape`, as many as there are.
+    """
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...] = ()
+    kind: FieldKind = "fixed"
+
+
+def record(name: str, **kinds: np.dtype[np.generic]) -> Field:
+    """Return a state field that holds one named record: the scalars of a fold."""
+    return Field(name, np.dtype(list(kinds.items())), (1,))
+
+
+class Block(NamedTuple):
+    """A family's own rows of the output matrices, [columns of that dtype, at least rows], C-contiguous."""
+
+    f64: F64
+    i64: I64
+    i8: I8
+
+
+class TradeRun(NamedTuple):
+    """Trades that wait for a book row or become visible in this chunk, in arrival order, with ts_eff in `ts`."""
+
+    ts: I64
+    collected_at: I64
+    price: F64
+    amount: F64
+    side: I8
+
+
+@dataclass(slots=True)
+class Frame:
+    """What every family sees of one chunk: kept rows only, in arrival order.
+
+    `kept` are the positions of the rows in the chunk. `ts` is ts_eff (T2); `dt_ns` is the time since the previous kept
+    row, `NULL_INT` on a row with `reset` 1 (S1, S2). Levels are [rows, max_levels], C-contiguous, missing ones NaN
+    price and 0 size; `bid_levels` and `ask_levels` count the valid ones. Row i may use `trades[:visible[i]]` and
+    nothing later (T5).
+    """
+
+    rows: int
+    kept: I64
+    ts: I64
+    dt_ns: I64
+    collected_at: I64
+    seq: I64
+    reset: I8
+    late: I8
+    bid_price: F64
+    bid_size: F64
+    ask_price: F64
+    ask_size: F64
+    bid_levels: I64
+    ask_levels: I64
+    trades: TradeRun = field(init=False)
+    visible: I64 = field(init=False)
+    outputs: "Outputs" = field(init=False)
+
+    def floats(self, name: str) -> F64:
+        """Return a float64 column of a family that ran before, [rows]."""
+        return self.outputs.f64[self.outputs.plan.rows_of[name], : self.rows]
+
+    def bytes(self, name: str) -> I8:
+        """Return an int8 column of a family that ran before, [rows]."""
+        return self.outputs.i8[self.outputs.plan.rows_of[name], : self.rows]
+
+    def stack(self, first: str, count: int) -> F64:
+        """Return `count` neighbouring float64 columns of one family, [count, at least rows]."""
+        row = self.outputs.plan.rows_of[first]
+        return self.outputs.f64[row : row + count]
+
+
+Run = Callable[[Frame, Arrays, Block], None]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A group of features that share one pass.
+
+    Parameters
+    ----------
+    name
+        One word or two; part of the fingerprint and of the serialised state.
+    version
+        Grows whenever the same input would give another number or the state another meaning.
+    columns
+        Outputs: float64, int64 or int8.
+    run
+        The computation: fills its block and updates the arrays of its state in place, walking rows in order.
+    needs
+        Columns of other families that `run` reads; those families run before.
+    fields
+        Layout of the state; empty for a stateless family.
+    params
+        Every value that changes an output without changing a name or the layout.
+    """
+
+    name: str
+    version: int
+    doc: str
+    columns: tuple[Column, ...]
+    run: Run
+    needs: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = ()
+    params: Mapping[str, object] = field(default_factory=dict)
+
+    def of_dtype(self, dtype: DType) -> list[Column]:
+        """Return the columns of one dtype, in their order in the block."""
+        return [column for column in self.columns if column.dtype == dtype]
+
+
+class Plan:
+    """Where each column of a feature set stands: its dtype's matrix and the row there."""
+
+    def __init__(self, families: Sequence[Family]) -> None:
+        self.columns = tuple(column for family in families for column in family.columns)
+        self.dtype_of = {column.name: column.dtype for column in self.columns}
+        self.rows_of: dict[str, int] = {}
+        self.counts = {"float64": 0, "int64": 0, "int8": 0}
+        self.spans: dict[str, tuple[slice, slice, slice]] = {}
+        for family in families:
+            spans = [self._span(family, dtype) for dtype in ("float64", "int64", "int8")]
+            self.spans[family.name] = (spans[0], spans[1], spans[2])
+
+    def _span(self, family: Family, dtype: DType) -> slice:
+        start = self.counts[dtype]
+        own = family.of_dtype(dtype)
+        self.rows_of.update({column.name: start + k for k, column in enumerate(own)})
+        self.counts[dtype] += len(own)
+        return slice(start, start + len(own))
+
+
+def padded(rows: int) -> int:
+    """Return a row length of at least `rows` that is an odd number of cache lines.
+
+    Kernels write one element of every column per row; with a power of two between columns all of those would compete
+    for the same few lines of the cache.
+    """
+    return ((rows + 7) // 8 | 1) * 8
+
+
+class Outputs(Mapping[str, AnyArray]):
+    """The columns of one chunk by name, each [rows], views of one matrix per dtype. NaN and sentinels stand for null.
+
+    Attributes
+    ----------
+    rows
+        Rows of output.
+    kept
+        int64[rows]: which row of the chunk each of them belongs to, for whoever carries other columns along.
+    """
+
+    __slots__ = ("f64", "i8", "i64", "kept", "plan", "rows")
+
+    def __init__(self, plan: Plan, kept: I64) -> None:
+        width = padded(len(kept))
+        self.plan, self.rows, self.kept = plan, len(kept), kept
+        self.f64 = np.empty((plan.counts["float64"], width), FLOAT)
+        self.i64 = np.empty((plan.counts["int64"], width), INT)
+        self.i8 = np.empty((plan.counts["int8"], width), np.int8)
+
+    def block(self, family: str) -> Block:
+        """Return a family's rows of the matrices."""
+        floats, ints, flags = self.plan.spans[family]
+        return Block(self.f64[floats], self.i64[ints], self.i8[flags])
+
+    def __getitem__(self, name: str) -> AnyArray:
+        matrices: dict[str, AnyArray] = {"float64": self.f64, "int64": self.i64, "int8": self.i8}
+        matrix = matrices[self.plan.dtype_of[name]]
+        column: AnyArray = matrix[self.plan.rows_of[name], : self.rows]
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plan.dtype_of)
+
+    def __len__(self) -> int:
+        return len(self.plan.columns)

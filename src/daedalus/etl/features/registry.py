@@ -1,0 +1,39 @@
+"""The table of feature families: one line each. Being listed is what gets a family computed, documented and tested."""
+
+from collections.abc import Callable
+
+from daedalus.etl.features.base import Family
+from daedalus.etl.features.config import FeatureConfig
+from daedalus.etl.features.depth import depth
+from daedalus.etl.features.dynamic import changes, order_flow
+from daedalus.etl.features.identity import identity
+from daedalus.etl.features.kyle import kyle
+from daedalus.etl.features.levels import levels
+from daedalus.etl.features.rolling_flow import rolling_flow
+from daedalus.etl.features.rolling_returns import rolling_returns
+from daedalus.etl.features.rolling_spread import rolling_spread
+from daedalus.etl.features.spread_regime import spread_regime
+from daedalus.etl.features.touch import touch
+from daedalus.etl.features.vpin import vpin
+
+#: In the order of the output columns; a family stands after those whose columns it needs.
+FAMILIES: tuple[Callable[[FeatureConfig], Family | None], ...] = (
+    identity,
+    levels,
+    touch,
+    depth,
+    order_flow,
+    changes,
+    rolling_flow,
+    rolling_returns,
+    spread_regime,
+    rolling_spread,
+    kyle,
+    vpin,
+)
+
+
+def families(config: FeatureConfig) -> tuple[Family, ...]:
+    """Return the families that a configuration switches on, in the table's order."""
+    declared = (declare(config) for declare in FAMILIES)
+    return tuple(family for family in declared if family is not None)

@@ -1,0 +1,76 @@
+"""Streams that are read beside a main one: trades up to a row, gaps that end between two rows."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from daedalus.etl.features.base import NULL_INT
+from daedalus.etl.features.chunks import gap_resets
+from daedalus.shared.events import ALL
+
+_LEDGER = ("channel", "started_at", "ended_at")
+
+
+class Trailing:
+    """Takes from a stream of chunks what was received up to a given time, in order, each row once.
+
+    Parameters
+    ----------
+    chunks
+        Rows in the order of their column `collected_at`, ns.
+    empty
+        The schema of what to return when there is nothing.
+    """
+
+    def __init__(self, chunks: Iterator[pa.Table], empty: pa.Schema) -> None:
+        self._chunks = chunks
+        self._none = empty.empty_table()
+        self._held: pa.Table | None = None
+
+    def until(self, collected_at: int) -> pa.Table:
+        """Return the rows received at or before that time which were not returned yet."""
+        taken = []
+        while (table := self._next()) is not None:
+            count = int(np.searchsorted(table["collected_at"].to_numpy(), collected_at, side="right"))
+            taken.append(table.slice(0, count))
+            if count < table.num_rows:
+                self._held = table.slice(count)
+                break
+        taken = [table for table in taken if table.num_rows]
+        return pa.concat_tables(taken) if taken else self._none
+
+    def _next(self) -> pa.Table | None:
+        held, self._held = self._held, None
+        return held if held is not None else next(self._chunks, None)
+
+
+class GapResets:
+    """Tells which rows of a stream come right after an entry of the gap ledger (S2; the rule is `chunks.gap_resets`).
+
+    Parameters
+    ----------
+    ledger
+        Tables of channel `gaps` with the columns channel, started_at and ended_at, in any order.
+    channel
+        The channel whose gaps count, beside those of all channels.
+    """
+
+    def __init__(self, ledger: Iterable[pa.Table], channel: str) -> None:
+        entries = [
+            (started, NULL_INT if ended is None else ended)
+            for table in ledger
+            for name, started, ended in zip(*(table[c].to_pylist() for c in _LEDGER), strict=True)
+            if name in (channel, ALL)
+        ]
+        times = np.array(entries, dtype=np.int64).reshape(-1, 2)
+        self._started, self._ended = times[:, 0].copy(), times[:, 1].copy()
+        self._previous: int | None = None
+
+    def flags(self, collected_at: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return for each of the next rows whether it is a reset. Shape as `collected_at`, ns."""
+        flags = gap_resets(collected_at, self._started, self._ended, self._previous)
+        if len(collected_at):
+            self._previous = max(self._previous or 0, int(collected_at.max()))
+        return flags

@@ -1,0 +1,112 @@
+"""Reading: several segments become one ordered stream, and bad files are named."""
+
+import itertools
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daedalus.etl.core import reading
+from daedalus.etl.core.reading import ReadStats, read_chunks
+from daedalus.shared.errors import CorruptError, SchemaError
+
+SCHEMA = pa.schema([("collected_at", pa.int64()), ("mark", pa.string())])
+
+
+def write(path: Path, clock: list[int], row_group: int = 3, statistics: bool = True) -> Path:
+    marks = [f"{path.stem}{i}" for i in range(len(clock))]
+    table = pa.table(
+        {"collected_at": clock, "mark": marks, "other": clock}, schema=SCHEMA.append(pa.field("other", "int64"))
+    )
+    pq.write_table(table, path, row_group_size=row_group, write_statistics=statistics, write_page_checksum=True)
+    return path
+
+
+def read(partitions: list[list[Path]], stats: ReadStats | None = None) -> list[dict[str, object]]:
+    return [row for table in read_chunks(partitions, SCHEMA, stats or ReadStats()) for row in table.to_pylist()]
+
+
+clocks = st.lists(st.lists(st.integers(0, 30), max_size=25).map(sorted), min_size=1, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(clocks, st.integers(1, 6), st.booleans())
+def test_segments_merge_like_one_stable_sort(
+    tmp_path_factory: pytest.TempPathFactory, segments: list[list[int]], row_group: int, statistics: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("merge")
+    paths = [
+        write(folder / f"{name}.parquet", c, row_group, statistics) for name, c in zip("abcd", segments, strict=False)
+    ]
+    rows = [(c, f"{path.stem}{i}") for path, clock in zip(paths, segments, strict=True) for i, c in enumerate(clock)]
+    wanted = sorted(rows, key=lambda row: row[0])
+    assert [(row["collected_at"], row["mark"]) for row in read([paths])] == wanted
+
+
+def test_a_segment_that_is_not_sorted_is_sorted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [5, 1, 9, 2, 8, 3, 7])
+    assert [row["collected_at"] for row in read([[path]])] == [1, 2, 3, 5, 7, 8, 9]
+
+
+def test_segments_that_do_not_overlap_come_row_group_by_row_group(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "a.parquet", [1, 2, 3, 4]), write(tmp_path / "b.parquet", [4, 5])]
+    chunks = list(read_chunks([paths], SCHEMA, ReadStats()))
+    assert [table.num_rows for table in chunks] == [3, 1, 2]
+
+
+def test_chunks_are_bounded_and_partitions_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "CHUNK_ROWS", 4)
+    first, second = write(tmp_path / "a.parquet", list(range(10)), 10), write(tmp_path / "b.parquet", [0, 1])
+    sizes = [table.num_rows for table in read_chunks([[first], [], [second]], SCHEMA, ReadStats())]
+    assert sizes == [4, 4, 2, 2]
+
+
+def test_files_are_opened_once_and_only_when_their_turn_comes(tmp_path: Path) -> None:
+    stats = ReadStats()
+    partitions = [[write(tmp_path / f"{i}.parquet", [i])] for i in range(3)]
+    stream = read_chunks(partitions, SCHEMA, stats)
+    next(stream)
+    assert (stats.files_opened, stats.rows) == (1, 1)
+    list(stream)
+    assert (stats.files_opened, stats.rows) == (3, 3)
+
+
+def test_an_empty_segment_is_passed_over(tmp_path: Path) -> None:
+    assert read([[write(tmp_path / "a.parquet", []), write(tmp_path / "b.parquet", [1])]])[0]["mark"] == "b0"
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 this is not a segment PAR1")
+    with pytest.raises(CorruptError, match=r"a\.parquet"):
+        read([[path]])
+
+
+def test_a_flipped_bit_in_a_page_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", list(range(1000)), 1000)
+    data = bytearray(path.read_bytes())
+    found = 0
+    for at in range(40, 1200, 100):
+        damaged = bytes(itertools.chain(data[:at], [data[at] ^ 4], data[at + 1 :]))
+        path.write_bytes(damaged)
+        try:
+            read([[path]])
+        except CorruptError as error:
+            assert "a.parquet" in str(error)
+            found += 1
+    assert found >= 10
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [1])
+    with pytest.raises(SchemaError, match=r"a\.parquet has no column price; its columns are collected_at, mark"):
+        list(read_chunks([[path]], SCHEMA.append(pa.field("price", pa.float64())), ReadStats()))
+
+
+def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [1])
+    with pytest.raises(SchemaError, match=r"a\.parquet: a column is not of its declared type"):
+        list(read_chunks([[path]], pa.schema([("collected_at", pa.int64()), ("mark", pa.float64())]), ReadStats()))
