@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from daedalus.ingestion.writers.log_writer import LogWriter
 from daedalus.ingestion.writers.ndjson_segment import read_rows, read_sidecar
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+from daedalus.ingestion.writers.registry import WRITERS
 from daedalus.shared.errors import StorageError
 from daedalus.shared.events import channel_of, row_count
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS, parse_partition_path
@@ -18,8 +17,6 @@ from daedalus.shared.schemas import arrow_schema
 from daedalus.shared.segment import SegmentFooter, SegmentName
 from daedalus.testing.clock import FakeClock
 from daedalus.testing.events import START_NS, seeded_events
-
-WRITERS = {"parquet": StreamingParquetWriter, "ndjson": LogWriter}
 
 
 @pytest.fixture(params=WRITERS)
@@ -32,7 +29,7 @@ def make(request, tmp_path):
 
 
 def segments(writer, channel="*"):
-    return sorted(writer.ready.glob(f"{channel}/**/segment_*"))
+    return sorted(writer.paths.ready.glob(f"{channel}/**/segment_*"))
 
 
 def read(path):
@@ -82,7 +79,7 @@ async def test_every_event_is_on_disk_once(make):
     await writer.close()
     assert sorted(numbers(writer)) == sorted(expected_numbers(events))
     assert rows(writer, "ticker").height == sum(channel_of(e) == "ticker" for e in events)
-    assert [p for p in writer.active.iterdir() if p.name != "writer.lock"] == []
+    assert [p for p in writer.paths.active.iterdir() if p.name != "writer.lock"] == []
 
 
 async def test_values_path_and_footer_agree(make):
@@ -139,7 +136,7 @@ async def test_the_hour_s_end_seals_without_new_events(make):
 
 
 async def test_small_journals_rotate_and_names_never_collide(make):
-    writer, events = make(segment_max_mb=0.02), list(seeded_events(2000))
+    writer, events = make(journal_max_mb=0.02), list(seeded_events(2000))
     await writer.start()
     for start in range(0, len(events), 250):
         await writer.write(events[start : start + 250])
@@ -175,7 +172,7 @@ async def test_what_a_crash_left_is_sealed_at_the_next_start(make):
     assert gaps["started_at"].unique().to_list() == [
         max(e.collected_at for e in events[:800] if channel_of(e) != "gaps")
     ]
-    assert [p for p in second.active.iterdir() if p.name != "writer.lock"] == []
+    assert [p for p in second.paths.active.iterdir() if p.name != "writer.lock"] == []
 
 
 async def test_closing_in_order_is_no_crash(make):
@@ -193,7 +190,7 @@ def crash(writer):
     """Let go of everything as the system does when a process is killed: files closed, nothing finished."""
     import os
 
-    writer._sealer.cancel()
+    writer._seal_queue._task.cancel()
     writer._journal.close(ended=False)
     os.close(writer._lock_fd)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -56,7 +57,7 @@ def assert_nothing_is_lost_silently(base):
         trades = read_channel(base, "trades").filter(pl.col("symbol") == symbol)
         known = sorted((int(i), t) for i, t in trades.select("trade_id", "collected_at").rows())
         gaps = intervals(base, symbol, "trades")
-        for (before, t0), (after, t1) in zip(known, known[1:], strict=False):
+        for (before, t0), (after, t1) in pairwise(known):
             assert after != before
             if after != before + 1:
                 assert any(start <= max(t0, t1) and end >= min(t0, t1) for start, end in gaps), (symbol, before, after)
@@ -67,7 +68,9 @@ def assert_books_are_true(base):
     for symbol in PRODUCTS:
         l2 = read_channel(base, "l2").filter(pl.col("symbol") == symbol)
         books = read_channel(base, "orderbook").filter(pl.col("symbol") == symbol).to_dicts()
-        frames = l2.group_by("collected_at", "nonce", maintain_order=True).agg(pl.col("is_snapshot").first(), "side", "price", "size")
+        frames = l2.group_by("collected_at", "nonce", maintain_order=True).agg(
+            pl.col("is_snapshot").first(), "side", "price", "size"
+        )
         book, position, checked = OrderBook(), 0, 0
         for frame in frames.to_dicts():
             rows = list(zip(frame["side"], frame["price"], frame["size"], strict=True))

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from daedalus.ingestion.convert import Outcome, Target
+    from daedalus.ingestion.writers.base import RawPaths
 
 EXIT_FAILED = 1
 #: Without a terminal, a line of the log for so many segments.
@@ -38,6 +39,7 @@ def convert(
     from daedalus.cli.wiring import logging_options, recording_path
     from daedalus.config.config import load_config
     from daedalus.ingestion.convert import Target
+    from daedalus.ingestion.writers.base import RawPaths
     from daedalus.shared.errors import ConfigError
 
     if to != "parquet":
@@ -49,8 +51,8 @@ def convert(
     compression, level = settings.ingestion.parquet_compression, settings.ingestion.parquet_compression_level
     done: list[Outcome] = []
     for name in sources(all_ready, source):
-        target = Target(all_ready.parent / "quarantine" / name, compression, level, keep)
-        done += convert_source(all_ready / name, target)
+        paths = RawPaths(all_ready.parents[1], name, all_ready.parent.name)
+        done += convert_source(paths, Target(compression, level, keep))
     problems = sum(outcome.problem is not None for outcome in done)
     rows = sum(outcome.rows for outcome in done)
     typer.echo(f"converted {len(done) - problems:,} segments, {rows:,} rows; not converted: {problems:,}")
@@ -73,7 +75,7 @@ def sources(all_ready: Path, wanted: str | None) -> list[str]:
     )
 
 
-def convert_source(ready: Path, target: "Target") -> "Iterator[Outcome]":
+def convert_source(paths: "RawPaths", target: "Target") -> "Iterator[Outcome]":
     """Convert one source, show how far it is, and name every problem on stderr."""
     import sys
 
@@ -83,14 +85,14 @@ def convert_source(ready: Path, target: "Target") -> "Iterator[Outcome]":
 
     from daedalus.ingestion.convert import convert_segments, ndjson_segments
 
-    total = len(ndjson_segments(ready))
+    total = len(ndjson_segments(paths.ready))
     terminal = sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=not terminal) as progress:
-        task = progress.add_task(ready.name, total=total)
-        for number, outcome in enumerate(convert_segments(ready, target), 1):
+        task = progress.add_task(paths.source, total=total)
+        for number, outcome in enumerate(convert_segments(paths, target), 1):
             if outcome.problem:
                 progress.console.print(outcome.problem, style="red", markup=False, highlight=False, soft_wrap=True)
             if number % LOG_EVERY == 0 and not terminal:
-                structlog.get_logger(__name__).info("converting", source=ready.name, segments=number, of=total)
+                structlog.get_logger(__name__).info("converting", source=paths.source, segments=number, of=total)
             progress.advance(task)
             yield outcome

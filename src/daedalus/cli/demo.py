@@ -17,7 +17,9 @@ READY_S = 20.0
 
 def demo(
     seconds: Annotated[float, typer.Option(min=5, help="How long to record, wall time.")] = 60.0,
-    out: Annotated[Path, typer.Option(help="Where it all goes; an earlier demo there is replaced.")] = Path("data/demo"),
+    out: Annotated[Path, typer.Option(help="Where it all goes; an earlier demo there is replaced.")] = Path(
+        "data/demo"
+    ),
     seed: Annotated[int, typer.Option(help="Of the synthetic market.")] = 7,
 ) -> None:
     """Record a local synthetic market over the Coinbase protocol, compute features and bars, draw pictures.

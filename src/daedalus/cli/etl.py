@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daedalus.shared.clock import SystemClock
+
 if TYPE_CHECKING:
     from daedalus.cli.wiring import Transform as Channel
     from daedalus.config.config import DaedalusConfig
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+#: Without a terminal, progress is a log line that often at most, seconds.
+LOG_INTERVAL_S = 10.0
 
 InputOption = Annotated[
     Path | None, typer.Option("--input", "--base-dir", help="The lake to read; default: the settings' storage.")
@@ -34,9 +38,9 @@ MonthOption = Annotated[int | None, typer.Option("--month", help="Only this mont
 DayOption = Annotated[int | None, typer.Option("--day", help="Only this day of the month.")]
 HourOption = Annotated[int | None, typer.Option("--hour", help="Only this hour of the day, 0 to 23.")]
 FromOption = Annotated[
-    str | None, typer.Option("--from", help="Only from this time on: 2025-06-19 or 2025-06-19T14:00 (UTC).")
+    str | None, typer.Option("--from", help="Only from this hour on: 2025-06-19 or 2025-06-19T14:00 (UTC).")
 ]
-ToOption = Annotated[str | None, typer.Option("--to", help="Only before this time.")]
+ToOption = Annotated[str | None, typer.Option("--to", help="Only hours that begin before this time.")]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings; default config/config.yaml where it exists.")
 ]
@@ -198,6 +202,8 @@ class _Progress:
         self._name = name
         self._bar: Callable[[Progress], None] | None = None
         self._close: Callable[[], None] = lambda: None
+        self._clock = SystemClock()
+        self._logged_at = -LOG_INTERVAL_S
 
     def __enter__(self) -> "_Progress":
         if sys.stderr.isatty():
@@ -212,10 +218,13 @@ class _Progress:
         if self._bar is not None:
             self._bar(progress)
             return
+        if self._clock.monotonic() - self._logged_at < LOG_INTERVAL_S:
+            return
+        self._logged_at = self._clock.monotonic()
         import structlog
 
         log = structlog.get_logger("daedalus.etl")
-        log.debug("partition", transform=self._name, market=str(progress.market), at=progress.begun, of=progress.total)
+        log.info("partition", transform=self._name, market=str(progress.market), at=progress.begun, of=progress.total)
 
 
 def _bar(name: str) -> "tuple[Callable[[Progress], None], Callable[[], None]]":

@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig
     from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline, Stats
+    from daedalus.storage.retention import Retention
 
 
 def ingest(
@@ -48,29 +49,54 @@ def ingest(
 def build_pipelines(settings: "DaedalusConfig", sources: list[str]) -> "list[IngestionPipeline]":
     """Build one pipeline per source. Raises `ConfigError` for sources that do not exist or have nothing to record."""
     from difflib import get_close_matches
+    from functools import partial
 
-    from daedalus.cli.wiring import pipeline_options, source_options, writer_options
+    from daedalus.cli.wiring import pipeline_options, retention_options, source_options, writer_options
     from daedalus.ingestion.collectors.registry import SOURCES
     from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-    from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+    from daedalus.ingestion.writers.registry import WRITERS
     from daedalus.shared.clock import SystemClock
     from daedalus.shared.errors import ConfigError
+    from daedalus.storage.retention import Retention
 
     if not sources:
         raise ConfigError(f"--sources is empty: name at least one of {', '.join(SOURCES)}")
     pipelines, clock = [], SystemClock()
+    retention = Retention(**retention_options(settings))
     for source in dict.fromkeys(sources):
         if source not in SOURCES:
             near = get_close_matches(source, SOURCES, 1) or list(SOURCES)
             raise ConfigError(f"--sources {source}: there is no such source; did you mean {near[0]}?")
         collectors = SOURCES[source](source_options(settings, source), clock)
-        writer = StreamingParquetWriter(source=source, clock=clock, **writer_options(settings))
+        writer = WRITERS[settings.ingestion.raw_format](source=source, clock=clock, **writer_options(settings))
         pipelines.append(
             IngestionPipeline(
-                source=source, collectors=collectors, writer=writer, clock=clock, **pipeline_options(settings, source)
+                source=source,
+                collectors=collectors,
+                writer=writer,
+                clock=clock,
+                make_room=partial(make_room, retention),
+                **pipeline_options(settings, source),
             )
         )
     return pipelines
+
+
+def make_room(retention: "Retention") -> None:
+    """Keep the lake within its disk budget, and say what that took."""
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    freed = retention.enforce()
+    if freed.removed:
+        log.info("segments_removed", count=len(freed.removed), megabytes=round(freed.bytes / 1e6, 1), why="disk budget")
+    if freed.still_over:
+        log.error(
+            "disk_budget_exceeded",
+            megabytes=round(freed.still_over / 1e6, 1),
+            action="nothing more may be removed: upload segments, raise storage.max_disk_gb, add a disk, "
+            "or allow storage.retention.delete_unsynced",
+        )
 
 
 async def _record(pipelines: "list[IngestionPipeline]", duration: float | None) -> "list[Stats]":

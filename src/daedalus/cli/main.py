@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from daedalus.cli import bars, config, demo, features, ingest, sandbox
+from daedalus.cli import bars, config, convert, demo, features, ingest, recover, sandbox, verify
 from daedalus.shared.errors import ConfigError, DaedalusError
 
 EXIT_FAILED = 1
@@ -26,6 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ingest")(ingest.ingest)
+app.command("recover")(recover.recover)
+app.command("verify")(verify.verify)
+app.command("convert")(convert.convert)
 app.command("bars")(bars.bars)
 app.command("demo")(demo.demo)
 app.add_typer(features.app, name="features")

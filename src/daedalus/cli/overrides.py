@@ -24,5 +24,7 @@ def parse_overrides(flags: Iterable[str] | None) -> dict[str, object]:
             values[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError:
             # The value may be a secret: it is not repeated.
-            raise ConfigError(f"--set {key}: the value is not YAML; put text with special characters in quotes") from None
+            raise ConfigError(
+                f"--set {key}: the value is not YAML; put text with special characters in quotes"
+            ) from None
     return values

@@ -71,15 +71,14 @@ def source_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
 
 
 def writer_options(config: "DaedalusConfig") -> dict[str, Any]:
-    """Return the arguments of `StreamingParquetWriter`, but for `source`.
+    """Return the arguments of a writer (`writers.registry`), but for `source`.
 
     Raises
     ------
     ConfigError
-        If the settings ask for a format or a store that this version cannot write.
+        If the settings ask for a store that this version cannot write.
     """
     ingestion = config.ingestion
-    _check_format(config)
     return {
         "base_dir": _local(config, "ingestion_storage"),
         "tier_raw": config.storage.paths.tier_raw,
@@ -87,7 +86,20 @@ def writer_options(config: "DaedalusConfig") -> dict[str, Any]:
         "segment_max_mb": ingestion.segment_max_mb,
         "compression": ingestion.parquet_compression,
         "compression_level": ingestion.parquet_compression_level,
+        "journal_max_mb": ingestion.journal_max_mb,
+        "max_unsealed_seconds": ingestion.max_unsealed_seconds,
         "batch_size": ingestion.batch_size,
+    }
+
+
+def retention_options(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `Retention`. Raises `ConfigError` for a store that this version cannot write."""
+    storage = config.storage
+    return {
+        "base": _local(config, "ingestion_storage"),
+        "max_bytes": None if storage.max_disk_gb is None else int(storage.max_disk_gb * 1e9),
+        "min_free_bytes": None if storage.min_free_gb is None else int(storage.min_free_gb * 1e9),
+        "delete_unsynced": storage.retention.delete_unsynced,
     }
 
 
@@ -191,8 +203,7 @@ def feature_columns(config: "DaedalusConfig") -> int:
 def unusable(config: "DaedalusConfig") -> list[str]:
     """Return everything that this version cannot act on, in words; empty when all can run."""
     stores = ("ingestion_storage", "etl_storage_input", "etl_storage_output")
-    checks: list[Callable[[], object]] = [partial(_check_format, config)]
-    checks += [partial(_local, config, name) for name in stores]
+    checks: list[Callable[[], object]] = [partial(_local, config, name) for name in stores]
     found: list[str] = []
     for check in checks:
         try:
@@ -200,11 +211,6 @@ def unusable(config: "DaedalusConfig") -> list[str]:
         except ConfigError as error:
             found.append(str(error))
     return found
-
-
-def _check_format(config: "DaedalusConfig") -> None:
-    if config.ingestion.raw_format != "parquet":
-        raise _refused(config, f"{config.ingestion.raw_format} {_LATER}; set parquet", "ingestion", "raw_format")
 
 
 def _local(config: "DaedalusConfig", name: str) -> Path:

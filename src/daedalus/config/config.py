@@ -26,7 +26,7 @@ from daedalus.config.ingestion import IngestionConfig
 from daedalus.config.keys import find, keys_of
 from daedalus.config.origins import FLAG, KeyPath, Origin, Origins
 from daedalus.config.problems import ConfigProblemsError, Problem, from_validation
-from daedalus.config.storage import PathsConfig, S3Config, StorageConfig, StoreConfig, SyncConfig
+from daedalus.config.storage import PathsConfig, RetentionConfig, S3Config, StorageConfig, StoreConfig, SyncConfig
 from daedalus.config.yaml_file import YamlFile, read_yaml
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Origins",
     "PathsConfig",
     "Problem",
+    "RetentionConfig",
     "S3Config",
     "StorageConfig",
     "StoreConfig",

@@ -38,7 +38,11 @@ class IngestionConfig(Section):
     """From the collectors through the queue to segments on disk."""
 
     raw_format: Literal["parquet", "ndjson"] = Field(
-        default="parquet", description="Format of segments. This version writes parquet; ndjson comes with a later one."
+        default="parquet",
+        description=(
+            "Format of segments. ndjson, lines of JSON, is the legacy one: much larger, and read by the ETL only after"
+            " `daedalus convert --to parquet`."
+        ),
     )
     batch_size: WholeNumber = Field(
         default=1000, ge=1, le=1_000_000, description="Events handed to the writer at once, at most."
@@ -65,7 +69,19 @@ class IngestionConfig(Section):
         ),
     )
     segment_max_mb: WholeNumber = Field(
-        default=50, ge=1, le=4096, description="Journal size at which it is sealed into segments, MiB; also every hour."
+        default=50, ge=1, le=4096, description="Size of a segment, MiB; what is larger is split, by whole row groups."
+    )
+    journal_max_mb: WholeNumber = Field(
+        default=64, ge=1, le=4096, description="Size of a journal, MiB, at which it is sealed before its time."
+    )
+    max_unsealed_seconds: Number = Field(
+        default=3600.0,
+        ge=1,
+        le=86_400,
+        description=(
+            "Longest wait in seconds until rows stand in a segment, where the ETL can read them. A journal is also"
+            " sealed at the end of each hour (UTC). Shorter makes more and smaller files."
+        ),
     )
     parquet_compression: Compression = Field(default="zstd", description="Compression of segments.")
     parquet_compression_level: WholeNumber = Field(

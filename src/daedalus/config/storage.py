@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from daedalus.config.base import Directory, DirectoryName, Section, Text, check_url, rule
+from daedalus.config.base import Directory, DirectoryName, Number, Section, Text, check_url, rule
 
 Backend = Literal["local", "s3"]
 
@@ -71,6 +71,18 @@ class SyncConfig(Section):
     destination: StoreConfig = Field(default=StoreConfig(), description="Copied to here.")
 
 
+class RetentionConfig(Section):
+    """What may be removed when the disk budget is spent."""
+
+    delete_unsynced: bool = Field(
+        default=False,
+        description=(
+            "Also remove the oldest segments that exist nowhere else. false removes only those whose uploaded copy was"
+            " verified, and says so when that is not enough."
+        ),
+    )
+
+
 class PathsConfig(Section):
     """Names inside the stores, and the directory of carried state."""
 
@@ -93,6 +105,18 @@ class StorageConfig(Section):
     """Where files live. Relative directories are relative to where the command is started."""
 
     base_dir: Directory = Field(default="data", description="Directory of the lake, for every store that names none.")
+    max_disk_gb: Number | None = Field(
+        default=None,
+        ge=0.001,
+        le=1_000_000,
+        description="Disk budget of recorded segments, GB (10^9 bytes); null for none. The oldest are removed first.",
+    )
+    min_free_gb: Number | None = Field(
+        default=None, ge=0.001, le=1_000_000, description="Room to leave on the recorder's disk, GB (10^9 bytes); null for none."
+    )
+    retention: RetentionConfig = Field(
+        default=RetentionConfig(), description="What may be removed when the disk budget is spent."
+    )
     ingestion_storage: StoreConfig = Field(default=StoreConfig(), description="Where recordings are written.")
     etl_storage_input: StoreConfig = Field(default=StoreConfig(), description="Where the ETL reads bronze.")
     etl_storage_output: StoreConfig = Field(default=StoreConfig(), description="Where the ETL writes silver and gold.")

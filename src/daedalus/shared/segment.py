@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from daedalus.shared.errors import SchemaError
 
@@ -38,6 +39,11 @@ class SegmentName:
         if not match:
             raise SchemaError(f"{name} is not the name of a segment")
         return cls(match["journal"], int(match["first"]), int(match["last"]))
+
+
+def sidecar_path(segment: Path) -> Path:
+    """Return where the footer of a segment stands whose format has no room for one (NDJSON)."""
+    return segment.with_name(f"_{segment.name}.meta.json")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ _REPLACE = f"""{_INSERT} ON CONFLICT (key) DO UPDATE SET
     verified_at = CASE WHEN sha256 = excluded.sha256 THEN verified_at END,
     deleted_at = NULL, sha256 = excluded.sha256, bytes = excluded.bytes, rows = excluded.rows
 """
+_FORGET = """
+DELETE FROM segments WHERE deleted_at IS NULL AND sealed_at < ? AND key NOT IN (SELECT key FROM present)
+"""
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
 
@@ -169,6 +172,22 @@ class Ledger:
             for row in rows:
                 yield Entry(*row)
 
+    def live_bytes(self) -> int:
+        """Return the bytes of all segments that were not deleted."""
+        with self._translated():
+            row = self._db.execute("SELECT coalesce(sum(bytes), 0) FROM segments WHERE deleted_at IS NULL").fetchone()
+        return int(row[0])
+
+    def oldest(self, *, verified: bool) -> Iterator[Entry]:
+        """Yield the segments that are here, oldest first: those whose uploaded copy was verified, or those without."""
+        condition = "IS NOT NULL" if verified else "IS NULL"
+        with self._translated():
+            # The condition is one of two constants.
+            rows = self._db.execute(
+                f"SELECT * FROM segments WHERE deleted_at IS NULL AND verified_at {condition} ORDER BY sealed_at, key"  # noqa: S608
+            ).fetchall()
+        yield from (Entry(*row) for row in rows)
+
     def key_of(self, path: Path) -> str:
         """Return the key of a file. Raises `SchemaError` if it lies outside the lake."""
         try:
@@ -205,10 +224,7 @@ class Ledger:
             count += len(paths)
         with self._transaction():
             # What was sealed since the start may lie in a directory that was passed already.
-            self._db.execute(
-                "DELETE FROM segments WHERE deleted_at IS NULL AND sealed_at < ? AND key NOT IN (SELECT key FROM present)",
-                (started,),
-            )
+            self._db.execute(_FORGET, (started,))
         return count
 
     def _row(self, key: str, path: Path, sealed_at: int) -> tuple[str, str, int, int, int]:

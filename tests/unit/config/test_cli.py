@@ -112,9 +112,9 @@ def test_check_names_all_errors() -> None:
 
 def test_check_refuses_what_this_version_cannot_do() -> None:
     store = "{backend: s3, s3: {bucket: b}}"
-    text = f"ingestion:\n  raw_format: ndjson\nstorage:\n  ingestion_storage: {store}\n  etl_storage_input: {store}\n"
+    text = f"storage:\n  ingestion_storage: {store}\n  etl_storage_input: {store}\n"
     lines = refused("check", "--config", write(text)).splitlines()
-    assert [line.strip().partition(": ")[0] for line in lines[1:]] == ["c.yaml:2", "c.yaml:4", "c.yaml:5"]
+    assert [line.strip().partition(": ")[0] for line in lines[1:]] == ["c.yaml:2", "c.yaml:3"]
 
 
 def test_check_warns_about_readable_secrets() -> None:
@@ -177,7 +177,6 @@ def test_flow_fails_with_the_reason(tmp_path: Path) -> None:
     cases = {
         "{}": "nothing to record: coinbase.symbols is empty; set it in c.yaml",
         "coinbse: {}": "c.yaml:1: coinbse: unknown key; did you mean coinbase?",
-        "ingestion: {raw_format: ndjson}": "c.yaml:1: ingestion.raw_format: ndjson comes with a later version",
         "storage: {base_dir: file/lake}": "storage.ingestion_storage: file/lake cannot be a directory",
     }
     if Path("/proc/self").exists():

@@ -22,6 +22,8 @@ FUNCTIONS = {
     "collector": wiring.collector_options,
     "source": lambda c: wiring.source_options(c, "coinbase"),
     "writer": wiring.writer_options,
+    "format": lambda c: c.ingestion.raw_format,
+    "retention": wiring.retention_options,
     "pipeline": wiring.pipeline_options,
     "features": wiring.feature_options,
     "bars": wiring.bar_options,
@@ -144,10 +146,10 @@ def test_a_source_of_a_later_version_is_refused_in_words() -> None:
 
 
 def test_unusable_names_everything_at_once() -> None:
-    config = load({"ingestion.raw_format": "ndjson", "storage.etl_storage_input.backend": "s3"})
+    stores = ("ingestion_storage", "etl_storage_input")
+    config = load({f"storage.{name}.backend": "s3" for name in stores})
     assert wiring.unusable(config) == [
-        "command line: ingestion.raw_format: ndjson comes with a later version; set parquet",
-        "command line: storage.etl_storage_input.backend: s3 comes with a later version; set local",
+        f"command line: storage.{name}.backend: s3 comes with a later version; set local" for name in stores
     ]
 
 

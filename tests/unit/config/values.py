@@ -75,6 +75,8 @@ def other_value(key: Key) -> object:
 
 def _other_number(kind: type, default: Any, field: FieldInfo) -> Any:
     low, high = bounds(field.metadata)
+    if default is None:
+        return kind(low)
     return default + 1 if default + 1 <= high else kind((low + default) / 2)
 
 
@@ -95,7 +97,8 @@ def strategy(key: Key) -> st.SearchStrategy[Any]:
 def _of_kind(kind: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     if get_origin(kind) is Annotated:
         kind, *inner = get_args(kind)
-        metadata = [part for item in inner for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+        own = [part for item in inner for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+        metadata = [*metadata, *own]
     if len(members(kind)) > 1:
         return st.one_of([_of_kind(one, metadata) for one in members(kind) if one is not type(None)])
     if get_origin(kind) is Literal:

@@ -3,6 +3,7 @@
 import struct
 
 from daedalus.ingestion.writers import sealing
+from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.columns import record_batches
 from daedalus.ingestion.writers.journal import Head, JournalWriter, SealOptions, journal_id
 from daedalus.shared.events import (
@@ -77,8 +78,8 @@ def hard_events():
 
 def sealed_lake(folder, form, *, compression="zstd", partition_by=None, flushes=None, segment_bytes=1 << 20, end=True):
     """Seal flushes of events into `folder`; return the ready directory and the journal's bytes."""
-    active, ready, quarantine = (folder / "raw" / name / "testex" for name in ("active", "ready", "quarantine"))
-    for path in (active, ready):
+    paths = RawPaths(folder, "testex")
+    for path in (paths.active, paths.ready):
         path.mkdir(parents=True)
     columns = partition_by or ("exchange", "symbol", "year", "month", "day", "hour")
     head = Head(
@@ -88,20 +89,21 @@ def sealed_lake(folder, form, *, compression="zstd", partition_by=None, flushes=
         writer_version="0",
         seal=SealOptions(tuple(columns), segment_bytes, compression, 3, form),
     )
-    writer = JournalWriter(active, head)
+    writer = JournalWriter(paths.active, head)
     market = [("exchange", "ascending"), ("symbol", "ascending")]
     for events in flushes or ordinary_flushes():
         writer.append([(channel, batch.sort_by(market)) for channel, batch in record_batches(events)])
     writer.close(ended=end)
     data = writer.path.read_bytes()
-    sealing.seal(writer.path, ready, quarantine)
-    return ready, data
+    sealing.seal(writer.path, paths)
+    return paths.ready, data
 
 
 def ordinary_flushes():
     """Three flushes over two hours, and the hard values."""
     starts = (START_NS, START_NS + 1_300_000_000_000, START_NS + 3_700_000_000_000)
-    return [*(list(seeded_events(150, seed=n, start_ns=start)) for n, start in enumerate(starts)), list(hard_events())]
+    flushes = [list(seeded_events(200, seed=n, start_ns=t, symbols=("ETH/USD",))) for n, t in enumerate(starts)]
+    return [*flushes, list(hard_events())]
 
 
 def bits(value):

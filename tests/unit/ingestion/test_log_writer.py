@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import os
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daedalus.ingestion.convert import Target, convert_segments, ndjson_segments
 from daedalus.ingestion.writers import ndjson_segment, sealing, segment_file
+from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.columns import record_batches
 from daedalus.ingestion.writers.log_writer import LogWriter
 from daedalus.ingestion.writers.ndjson_rows import from_lines, to_lines
@@ -28,6 +30,13 @@ from tests.unit.ingestion.lakes import INT64_MAX, INT64_MIN, bits, hard_events, 
 PARTITION = ("exchange", "symbol", "year", "month", "day", "hour")
 
 
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch):
+    """Nobody pulls the plug here, and hundreds of syncs are most of the time."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None)
+
+
 def plain_rows(path):
     """The lines, read with nothing of ours."""
     data = pa.input_stream(str(path), compression="zstd" if path.suffix == ".zst" else None).read()
@@ -42,7 +51,7 @@ async def test_a_line_is_the_columns_of_the_schema_in_order(tmp_path):
     book = pack_levels([(100.5, 1.0), (100.0, 0.25)])
     await writer.write([BookSnapshot(**common, timestamp=START_NS // 1000, nonce=7, bids=book)])
     await writer.close()
-    (path,) = ndjson_segments(writer.ready)
+    (path,) = ndjson_segments(writer.paths.ready)
     folder = "orderbook/exchange=testex/symbol=BTC-USD/year=2025/month=06/day=19/hour=14"
     assert path.parent == tmp_path / "raw/ready/testex" / folder
     assert path.name.startswith("segment_20250619T140000000000000Z-") and path.name.endswith(
@@ -77,7 +86,7 @@ def test_people_s_readers_read_it(tmp_path, compression):
     paths = sorted(ready.glob(f"trades/**/*.{suffix}"))
     ids = sorted(row["trade_id"] for path in paths for row in plain_rows(path))
     assert sorted(t for path in paths for t in pl.read_ndjson(path)["trade_id"]) == ids
-    query = f"select trade_id, timestamp, price from read_json('{ready}/trades/**/*.{suffix}')"
+    query = f"select trade_id, epoch_us(timestamp), price from read_json('{ready}/trades/**/*.{suffix}')"
     found = duckdb.sql(query).fetchall()
     assert sorted(str(row[0]) for row in found) == ids
     assert not [path for path in ready.glob("**/segment_*") if not path.name.endswith(suffix)]
@@ -116,17 +125,18 @@ def digest(*batches):
 
 
 int64 = st.integers(INT64_MIN, INT64_MAX)
+floats = st.floats(allow_nan=False) | st.just(float("nan"))  # JSON has no payload of a NaN
 rows_of_all_types = st.lists(
     st.fixed_dictionaries(
         {
             "whole": st.none() | int64,
-            "number": st.none() | st.floats(),
+            "number": st.none() | floats,
             "text": st.none() | st.text(st.characters(exclude_categories=["Cs"])),
             "time": st.none() | int64,
             "flag": st.none() | st.booleans(),
             "small": st.none() | st.integers(-(2**31), 2**31 - 1),
             "date": st.none() | st.integers(-719_162, 2_932_896),
-            "levels": st.lists(st.fixed_dictionaries({"price": st.floats(), "size": st.floats()}), max_size=3),
+            "levels": st.lists(st.fixed_dictionaries({"price": floats, "size": floats}), max_size=3),
         }
     ),
     min_size=1,
@@ -147,6 +157,7 @@ SCHEMA = pa.schema(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(rows_of_all_types, st.integers(0, 3))
 def test_any_rows_come_back(rows, start):
     numbers = {"date": pa.int32(), "time": pa.int64()}
@@ -161,7 +172,7 @@ def test_any_rows_come_back(rows, start):
 
 
 def test_a_digest_sees_each_change_and_no_cut():
-    (channel, batch) = next((c, b) for c, b in record_batches(seeded_events(200)) if c == "orderbook")
+    batch = next(batch for channel, batch in record_batches(seeded_events(200)) if channel == "orderbook")
     assert digest(batch.slice(0, 7), batch.slice(7)) == digest(batch)
     assert digest(batch.slice(1)) != digest(batch)
     assert digest(batch.take(pa.array([1, 0, *range(2, batch.num_rows)]))) != digest(batch)
@@ -207,7 +218,9 @@ def test_a_damaged_line_is_named(line):
         from_lines([GOOD, line], schema)
 
 
-@pytest.mark.parametrize("column, value", [("timestamp", "yesterday"), ("collected_at", 2**63), ("collected_at", 1.5)])
+@pytest.mark.parametrize(
+    "column, value", [("timestamp", "yesterday"), ("timestamp", 1.5), ("collected_at", 2**63), ("collected_at", 1.5)]
+)
 def test_a_value_that_does_not_fit_its_column_is_named(column, value):
     batch = record_batches([Trade(collected_at=START_NS, exchange="x", symbol="y")])[0][1]
     row = {**json.loads(to_lines(batch)), column: value}
@@ -260,15 +273,13 @@ def content(ready):
 
 
 def test_sealing_may_die_at_any_publication(tmp_path, monkeypatch):
-    flushes = [list(seeded_events(60))]
+    flushes = [list(seeded_events(40, symbols=("ETH/USD",)))]
     ready, data = sealed_lake(tmp_path / "whole", "ndjson", flushes=flushes)
     want = content(ready)
-    for step in range(2 * len(want)):
+    for step in range(0, 2 * len(want), 3):  # an odd stride meets sidecars and segments
         folder, left = tmp_path / f"step{step}", [step]
-        active = folder / "active"
-        active.mkdir(parents=True)
-        journal = active / next(iter(want)).name.split("_")[1]
-        journal = journal.with_suffix(".journal")
+        paths = RawPaths(folder, "testex")
+        journal = journal_of(next(iter(want)), paths)
         journal.write_bytes(data)
 
         def dies(temp, final, *, overwrite=False, left=left):
@@ -280,24 +291,31 @@ def test_sealing_may_die_at_any_publication(tmp_path, monkeypatch):
         for module in (segment_file, ndjson_segment):
             monkeypatch.setattr(module, "publish", dies)
         with pytest.raises(KeyboardInterrupt):
-            sealing.seal(journal, folder / "ready", folder / "quarantine")
-        assert all(sidecar_path(path).exists() for path in ndjson_segments(folder / "ready"))
+            sealing.seal(journal, paths)
+        assert all(sidecar_path(path).exists() for path in ndjson_segments(paths.ready))
         for module in (segment_file, ndjson_segment):
             monkeypatch.setattr(module, "publish", local.publish)
-        sealing.seal(journal, folder / "ready", folder / "quarantine")
-        assert content(folder / "ready") == want
-        assert all(read_sidecar(path) for path in ndjson_segments(folder / "ready"))
-        assert list(active.iterdir()) == []
+        sealing.seal(journal, paths)
+        assert content(paths.ready) == want
+        assert all(read_sidecar(path) for path in ndjson_segments(paths.ready))
+        assert list(paths.active.iterdir()) == []
+
+
+def journal_of(segment, paths):
+    paths.active.mkdir(parents=True, exist_ok=True)
+    return paths.active / f"{segment.name.split('_')[1]}.journal"
 
 
 def test_sealing_again_after_a_conversion_doubles_nothing(tmp_path):
     ready, data = sealed_lake(tmp_path, "ndjson")
-    names = sorted(path.relative_to(ready) for path in ndjson_segments(ready))
-    assert all(outcome.problem is None for outcome in convert_segments(ready, Target(tmp_path / "quarantine")))
-    journal = tmp_path / f"raw/active/testex/{names[0].name.split('_')[1]}.journal"
+    paths = RawPaths(tmp_path, "testex")
+    journal = journal_of(ndjson_segments(ready)[0], paths)
+    assert all(outcome.problem is None for outcome in convert_segments(paths, Target()))
+    before = {path: path.stat().st_mtime_ns for path in ready.glob("**/segment_*")}
     journal.write_bytes(data)
-    assert sealing.seal(journal, ready, tmp_path / "quarantine").segments == []
-    assert ndjson_segments(ready) == []
+    sealing.seal(journal, paths)
+    assert {path: path.stat().st_mtime_ns for path in ready.glob("**/segment_*")} == before
+    assert not journal.exists() and ndjson_segments(ready) == []
 
 
 def test_every_channel_can_be_told(tmp_path):

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daedalus.ingestion.writers import sealing, segment_file
+from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.columns import record_batches
 from daedalus.ingestion.writers.journal import Head, JournalWriter, SealOptions, journal_id
 from daedalus.storage import local
@@ -15,9 +16,8 @@ from daedalus.testing.events import START_NS, seeded_events
 @pytest.fixture
 def lake(tmp_path):
     """Directories and a journal of 2,400 events in 8 flushes over three hours, left in order."""
-    active, ready, quarantine = (tmp_path / name for name in ("active", "ready", "quarantine"))
-    active.mkdir()
-    ready.mkdir()
+    paths = RawPaths(tmp_path, "testex")
+    paths.active.mkdir(parents=True)
     head = Head(
         journal=journal_id(START_NS, 1),
         source="testex",
@@ -25,14 +25,14 @@ def lake(tmp_path):
         writer_version="0",
         seal=SealOptions(("exchange", "symbol", "year", "month", "day", "hour"), 1 << 20, "zstd", 3),
     )
-    writer = JournalWriter(active, head)
+    writer = JournalWriter(paths.active, head)
     for number in range(8):
         start = START_NS + number * 1_300_000_000_000
         batches = record_batches(seeded_events(300, seed=number, start_ns=start))
         market = [("exchange", "ascending"), ("symbol", "ascending")]
         writer.append([(channel, batch.sort_by(market)) for channel, batch in batches])
     writer.close()
-    return writer.path, ready, quarantine
+    return writer.path, paths
 
 
 def content(ready):
@@ -45,30 +45,30 @@ def content(ready):
 
 
 def test_bounded_passes_and_pieces_give_the_same_rows(lake, tmp_path, monkeypatch):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     copy = journal.with_name(journal.name)
     data = journal.read_bytes()
-    whole = sealing.seal(journal, ready, quarantine)
-    want = content(ready)
+    whole = sealing.seal(journal, paths)
+    want = content(paths.ready)
     assert whole.segments and not whole.crashed and not journal.exists()
     copy.write_bytes(data)
-    other = tmp_path / "other"
+    other = RawPaths(tmp_path / "other", "testex")
     monkeypatch.setattr(sealing, "PASS_BYTES_MAX", 20_000)
     monkeypatch.setattr(segment_file, "PIECE_BYTES_MAX", 5_000)
-    small = sealing.seal(copy, other, quarantine)
-    assert content(other) == want
+    small = sealing.seal(copy, other)
+    assert content(other.ready) == want
     assert len(small.segments) > len(whole.segments)
 
 
 def test_a_crash_at_any_step_repeats_into_the_same_rows(lake, tmp_path, monkeypatch):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     data = journal.read_bytes()
-    sealing.seal(journal, ready, quarantine)
-    want = content(ready)
-    steps = len(list(ready.glob("**/*.parquet")))
+    sealing.seal(journal, paths)
+    want = content(paths.ready)
+    steps = len(list(paths.ready.glob("**/*.parquet")))
     for step in range(0, steps, max(1, steps // 8)):
         journal.write_bytes(data)
-        folder, done = tmp_path / f"try{step}", []
+        again, done = RawPaths(tmp_path / f"try{step}", "testex"), []
 
         def dies(temp, final, *, overwrite=False, step=step, done=done):
             if len(done) == step:
@@ -78,61 +78,62 @@ def test_a_crash_at_any_step_repeats_into_the_same_rows(lake, tmp_path, monkeypa
 
         monkeypatch.setattr(segment_file, "publish", dies)
         with pytest.raises(KeyboardInterrupt):
-            sealing.seal(journal, folder, quarantine)
+            sealing.seal(journal, again)
         monkeypatch.setattr(segment_file, "publish", local.publish)
-        sealing.seal(journal, folder, quarantine)
-        assert content(folder) == want
+        sealing.seal(journal, again)
+        assert content(again.ready) == want
         assert list(journal.parent.iterdir()) == []
 
 
 def test_a_repeat_with_other_bounds_neither_loses_nor_doubles(lake, monkeypatch):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     data = journal.read_bytes()
-    sealing.seal(journal, ready, quarantine)
-    want = content(ready)
-    for path in sorted(ready.glob("**/*.parquet"))[::2]:
+    sealing.seal(journal, paths)
+    want = content(paths.ready)
+    for path in sorted(paths.ready.glob("**/*.parquet"))[::2]:
         path.unlink()
     journal.write_bytes(data)
     monkeypatch.setattr(segment_file, "PIECE_BYTES_MAX", 4_000)
-    sealing.seal(journal, ready, quarantine)
-    assert content(ready) == want
+    sealing.seal(journal, paths)
+    assert content(paths.ready) == want
 
 
 def test_two_at_once_do_no_harm(lake):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     data = journal.read_bytes()
-    sealing.seal(journal, ready / "single", quarantine)
+    single, twice = RawPaths(paths.base / "single", "testex"), RawPaths(paths.base / "twice", "testex")
+    sealing.seal(journal, single)
     journal.write_bytes(data)
-    threads = [threading.Thread(target=sealing.seal, args=(journal, ready / "twice", quarantine)) for _ in range(2)]
+    threads = [threading.Thread(target=sealing.seal, args=(journal, twice)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert content(ready / "twice") == content(ready / "single")
+    assert content(twice.ready) == content(single.ready)
     assert not journal.exists()
 
 
 def test_a_damaged_journal_gives_what_stands_before_the_damage(lake):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     data = bytearray(journal.read_bytes())
     data[len(data) // 2] ^= 1
     journal.write_bytes(data)
-    report = sealing.seal(journal, ready, quarantine)
+    report = sealing.seal(journal, paths)
     assert report.crashed and report.damage
-    crash = [r for rows in content(ready).values() for r in rows if r.get("reason") == "crash"]
+    crash = [r for rows in content(paths.ready).values() for r in rows if r.get("reason") == "crash"]
     assert crash and all("not whole" in row["detail"] for row in crash)
 
 
 def test_a_journal_without_a_head_goes_to_quarantine(lake):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     journal.write_bytes(b"garbage" * 100)
-    report = sealing.seal(journal, ready, quarantine)
-    assert report.quarantined == str(quarantine / journal.name)
-    assert (quarantine / journal.name).exists() and not journal.exists()
+    report = sealing.seal(journal, paths)
+    assert report.quarantined == str(paths.quarantine / journal.name)
+    assert (paths.quarantine / journal.name).exists() and not journal.exists()
 
 
 def test_an_empty_journal_is_removed(lake):
-    journal, ready, quarantine = lake
+    journal, paths = lake
     journal.write_bytes(b"")
-    report = sealing.seal(journal, ready, quarantine)
+    report = sealing.seal(journal, paths)
     assert report.segments == []

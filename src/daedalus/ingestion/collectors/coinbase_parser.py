@@ -242,6 +242,9 @@ class CoinbaseParser:
                 market.book.apply(changes, is_snapshot)
                 market.dirty = True
             market.nonce = envelope.sequence_num
+            if event_time is None and market.event_time is None:
+                # A snapshot whose levels carry no time: the message's own is the exchange's clock all the same.
+                event_time = parse_rfc3339_us(envelope.timestamp)
             market.event_time = event_time if event_time is not None else market.event_time
             if "l2" in self._channels and changes:
                 out.append(

@@ -8,6 +8,11 @@ from daedalus.ingestion.collectors.base import Stream
 from daedalus.shared.clock import Clock
 from daedalus.shared.events import Event, Gap, channel_of, event_bytes
 
+_DETAILS = {
+    "backpressure": "the writer did not keep up and the queue was full",
+    "disk_full": "the disk refused rows and the queue was full",
+}
+
 
 class EventQueue:
     """First in, first out. A full queue makes its producers wait; what cannot wait longer is dropped and entered.
@@ -18,6 +23,13 @@ class EventQueue:
         The bounds. Ledger rows pass them: they are few (one per stream that loses something).
     put_timeout_s
         How long a producer may wait before the exchange would cut it off.
+
+    Attributes
+    ----------
+    dropped
+        Events dropped since the start.
+    is_disk_full
+        Set by the driver while the disk refuses rows: what is dropped meanwhile is entered with that cause.
     """
 
     def __init__(self, *, maxsize: int, max_bytes: int, put_timeout_s: float, clock: Clock) -> None:
@@ -27,8 +39,9 @@ class EventQueue:
         self._bytes = 0
         self._room = asyncio.Event()
         self._filled = asyncio.Event()
-        self._lost: dict[tuple[str, Stream], Gap] = {}
+        self._lost: dict[tuple[str, Stream, str], Gap] = {}
         self.dropped = 0
+        self.is_disk_full = False
 
     def __len__(self) -> int:
         """Return the number of events waiting."""
@@ -76,10 +89,11 @@ class EventQueue:
         return True
 
     def _drop(self, events: Sequence[Event]) -> set[str]:
-        """Count dropped events per stream; their ledger rows are written when there is room again."""
+        """Count dropped events per stream and cause; their ledger rows are written when there is room again."""
+        reason = "disk_full" if self.is_disk_full else "backpressure"
         for event in events:
             self.dropped += 1
-            key = (event.exchange, (event.symbol, channel_of(event)))
+            key = (event.exchange, (event.symbol, channel_of(event)), reason)
             known = self._lost.get(key)
             self._lost[key] = Gap(
                 collected_at=event.collected_at,
@@ -88,9 +102,9 @@ class EventQueue:
                 channel=key[1][1],
                 started_at=known.started_at if known else event.collected_at - 1,
                 ended_at=event.collected_at,
-                reason="backpressure",
+                reason=reason,
                 missed=(known.missed or 0) + 1 if known else 1,
-                detail="the writer did not keep up and the queue was full",
+                detail=_DETAILS[reason],
             )
         return {event.symbol for event in events}
 

@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 HEALTHY_S = 30.0
 #: Wait after the disk refused a flush.
 DISK_RETRY_S = 1.0
+#: Seconds between two looks at the disk budget.
+ROOM_INTERVAL_S = 60.0
 
 
 @dataclass
@@ -63,6 +65,10 @@ class IngestionPipeline:
         How often `on_stats` is called and logged.
     reconnect_delay_seconds, reconnect_delay_max_seconds
         First and longest wait before connecting again.
+    on_stats
+        Called with the statistics.
+    make_room
+        Keeps the lake within its disk budget; called in a thread every `ROOM_INTERVAL_S`, and when the disk refuses.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class IngestionPipeline:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         on_stats: Callable[[Stats], None] | None = None,
+        make_room: Callable[[], None] | None = None,
     ) -> None:
         self.source = source
         self._collectors, self._writer = list(collectors), writer
@@ -95,7 +102,7 @@ class IngestionPipeline:
         )
         self._batch_size, self._flush_s, self._stats_s = batch_size, flush_interval_seconds, stats_interval_seconds
         self._delays = (reconnect_delay_seconds, reconnect_delay_max_seconds)
-        self._on_stats = on_stats
+        self._on_stats, self._make_room = on_stats, make_room
         self._draining = asyncio.Event()
         self._open_gaps: set[tuple[str, str, int]] = set()
         self.stats = Stats(self._clock.monotonic())
@@ -113,12 +120,13 @@ class IngestionPipeline:
         await self._writer.start()
         writing = asyncio.create_task(self._write_all(), name="writer")
         reporting = asyncio.create_task(self._report(), name="stats")
+        tidying = asyncio.create_task(self._keep_room(), name="retention")
         following = [asyncio.create_task(self._follow(c), name=c.name) for c in self._collectors]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             refused = await self._until_stopped(stopping, following, writing)
         finally:
-            await _cancel([stopping, reporting, *following])
+            await _cancel([stopping, reporting, tidying, *following])
             await self._queue.put(self._shutdown_gaps())
             self._draining.set()
             await writing
@@ -248,12 +256,28 @@ class IngestionPipeline:
         while True:
             try:
                 await action()
+                self._queue.is_disk_full = False
                 return
             except StorageError as error:
-                log.error("disk_refused", error=str(error), retry_in_seconds=DISK_RETRY_S)
+                log.error("disk_refused", error=str(error), waiting=len(self._queue), retry_in_seconds=DISK_RETRY_S)
                 if self._draining.is_set():
                     raise
+                self._queue.is_disk_full = True
+                await self._tidy()
                 await self._clock.sleep(DISK_RETRY_S)
+
+    async def _keep_room(self) -> None:
+        while True:
+            await self._tidy()
+            await self._clock.sleep(ROOM_INTERVAL_S)
+
+    async def _tidy(self) -> None:
+        if self._make_room is None:
+            return
+        try:
+            await asyncio.to_thread(self._make_room)
+        except StorageError as error:
+            log.error("retention_failed", error=str(error))
 
     # -- statistics ---------------------------------------------------------------------------------------------------
 

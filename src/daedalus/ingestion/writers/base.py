@@ -2,9 +2,52 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from daedalus.shared.events import Event
+from daedalus.shared.segment import RAW_TIER
+
+Stream = tuple[str, str, str]
+"""(channel, exchange, symbol), as the exchange spells it."""
+
+
+@dataclass(frozen=True)
+class RawPaths:
+    """Where one recorder's bronze lives: journals in `active`, segments in `ready`, unreadable ones in `quarantine`.
+
+    Parameters
+    ----------
+    base
+        The lake's directory.
+    source
+        The recorder's name.
+    tier
+        The raw tier's directory.
+    """
+
+    base: Path
+    source: str
+    tier: str = RAW_TIER
+
+    @property
+    def active(self) -> Path:
+        """The directory of journals and unfinished files."""
+        return self.base / self.tier / "active" / self.source
+
+    @property
+    def ready(self) -> Path:
+        """The directory of segments."""
+        return self.base / self.tier / "ready" / self.source
+
+    @property
+    def quarantine(self) -> Path:
+        """The directory of unreadable journals."""
+        return self.base / self.tier / "quarantine" / self.source
+
+    def arguments(self) -> list[str]:
+        """Return what `RawPaths` is made from, for a command line."""
+        return [str(self.base), self.source, self.tier]
 
 
 @dataclass
@@ -26,6 +69,10 @@ class Writer(Protocol):
     """
 
     stats: WriterStats
+
+    @property
+    def acknowledged(self) -> dict[Stream, int]:
+        """Return per stream the receive clock (ns) up to which its rows are on the device."""
 
     async def start(self) -> None:
         """Take the directory for this process alone and finish what an earlier one left behind."""

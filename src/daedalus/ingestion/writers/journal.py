@@ -122,6 +122,11 @@ class JournalWriter:
             self.path.unlink(missing_ok=True)
             raise
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was appended."""
+        return self._sequence == 0
+
     def append(self, batches: Sequence[tuple[str, pa.RecordBatch]]) -> None:
         """Write (channel, rows) batches as one flush and wait until they are on the device.
 

@@ -4,7 +4,7 @@ A line is one object with the columns of the schema in their order. JSON cannot 
 
 - a time is RFC 3339 text with microseconds, ``2025-06-19T14:00:00.123456Z``; one beyond the years 0001 to 9999, which
   RFC 3339 does not know, stays a number of microseconds since the epoch;
-- NaN and the infinities are the texts ``NaN``, ``Infinity`` and ``-Infinity``, where orjson would write null;
+- NaN (any) and the infinities are the texts ``NaN``, ``Infinity`` and ``-Infinity``, where orjson would write null;
 - a side of a book is ``[[price, size], ...]``, best first.
 
 Floats are written in the fewest digits that read back as the same float, integers in full.
@@ -112,24 +112,29 @@ def _row(line: bytes, names: list[str]) -> dict[str, Any]:
 
 def _array(values: list[Any], dtype: pa.DataType) -> pa.Array:
     if pa.types.is_floating(dtype):
-        return pa.array(_floats(values), dtype)
+        return _floats(values)
     if pa.types.is_timestamp(dtype):
         return _times(values, dtype)
     if pa.types.is_list(dtype):
         return _levels(values)
     if pa.types.is_date(dtype):
         return pa.array(values, pa.string()).cast(dtype)
+    if pa.types.is_integer(dtype):
+        # Given the type at once, Arrow would cut 1.5 down to 1.
+        return pa.array(values).cast(dtype)
     return pa.array(values, dtype)
 
 
-def _floats(values: list[Any]) -> list[float | None]:
-    if any(isinstance(value, str) for value in values):
-        return [_NOT_FINITE[value] if isinstance(value, str) else value for value in values]
-    return values
+def _floats(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.float64())
+    except pa.ArrowException:
+        # Texts are rare, so they are looked for only then.
+        return pa.array([_NOT_FINITE[v] if isinstance(v, str) else v for v in values], pa.float64())
 
 
 def _times(values: list[Any], dtype: pa.DataType) -> pa.Array:
-    texts = pa.array([value if isinstance(value, str) else None for value in values], pa.string()).cast(dtype)
+    texts = pa.array([None if isinstance(value, int) else value for value in values], pa.string()).cast(dtype)
     if not any(isinstance(value, int) for value in values):
         return texts
     numbers = pa.array([value if isinstance(value, int) else None for value in values], pa.int64()).cast(dtype)
@@ -140,9 +145,9 @@ def _levels(values: list[Any]) -> pa.Array:
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum([len(side) for side in values], out=offsets[1:])
     pairs = list(chain.from_iterable(values))
-    if any(len(pair) != 2 for pair in pairs):
+    if not set(map(len, pairs)) <= {2}:
         raise ValueError("a level is not [price, size]")
-    flat = pa.array(_floats(list(chain.from_iterable(pairs))), pa.float64())
+    flat = _floats(list(chain.from_iterable(pairs)))
     if flat.null_count:
         raise ValueError("a level without price or size")
     sides = [pa.array(flat.to_numpy()[i::2]) for i in (0, 1)]

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from daedalus.ingestion.writers.ndjson_rows import from_lines, to_lines
 from daedalus.shared.errors import CorruptError
-from daedalus.shared.segment import SegmentFooter
+from daedalus.shared.segment import SegmentFooter, sidecar_path
 from daedalus.storage.local import publish
 
 ZSTD_SUFFIX = ".zst"
@@ -42,11 +42,6 @@ class Sidecar(msgspec.Struct, frozen=True):
         """Describe a finished file."""
         with path.open("rb") as file:
             return cls(footer, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def sidecar_path(segment: Path) -> Path:
-    """Return where the sidecar of a segment stands."""
-    return segment.with_name(f"_{segment.name}.meta.json")
 
 
 class NdjsonEncoder:
@@ -73,6 +68,10 @@ class NdjsonEncoder:
     def finish(self, footer: SegmentFooter) -> None:
         """Do nothing: lines need no end, and the footer goes into the sidecar."""
 
+    def close(self) -> None:
+        """Let go of what was not written."""
+        self._lines.clear()
+
     @staticmethod
     def publish_beside(temp: Path, final: Path, footer: SegmentFooter) -> None:
         """Publish the sidecar of a finished file that is about to be published as `final`.
@@ -82,8 +81,11 @@ class NdjsonEncoder:
         if final.exists():
             return
         temp_sidecar = temp.with_name(f"{temp.stem}.meta{temp.suffix}")
-        temp_sidecar.write_bytes(msgspec.json.encode(Sidecar.of(temp, footer)) + b"\n")
-        publish(temp_sidecar, sidecar_path(final), overwrite=True)
+        try:
+            temp_sidecar.write_bytes(msgspec.json.encode(Sidecar.of(temp, footer)) + b"\n")
+            publish(temp_sidecar, sidecar_path(final), overwrite=True)
+        finally:
+            temp_sidecar.unlink(missing_ok=True)
 
     def _end_block(self) -> None:
         block = b"".join(self._lines)

@@ -36,6 +36,12 @@ class ParquetEncoder:
         writer.add_key_value_metadata(footer.metadata())
         writer.close()
 
+    def close(self) -> None:
+        """Let go of the file, whole or not."""
+        if self._writer is not None:
+            # Else it would try to write a footer when it is collected, into a file long closed.
+            self._writer.is_open = False
+
     @staticmethod
     def publish_beside(temp: Path, final: Path, footer: SegmentFooter) -> None:
         """Do nothing: a Parquet file carries its own footer."""

@@ -1,35 +1,30 @@
 """`StreamingParquetWriter`: events to the journal, full journals to segments."""
 
 import asyncio
-import fcntl
 import os
 import random
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import msgspec
 import pyarrow as pa
 import structlog
 
 import daedalus
-from daedalus.ingestion.writers.base import WriterStats
+from daedalus.ingestion.writers.base import RawPaths, Stream, WriterStats
 from daedalus.ingestion.writers.columns import record_batches
-from daedalus.ingestion.writers.journal import SUFFIX, Head, JournalWriter, SealOptions, journal_id
-from daedalus.ingestion.writers.sealing import SealReport
+from daedalus.ingestion.writers.journal import Head, JournalWriter, SealOptions, journal_id
+from daedalus.ingestion.writers.recovery import journals_left_behind, take_lock
+from daedalus.ingestion.writers.seal_queue import SealQueue
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
 from daedalus.shared.errors import ConfigError, StorageError
 from daedalus.shared.events import Event
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS
 from daedalus.shared.segment import RAW_TIER
-from daedalus.storage.local import make_dirs
 
 log = structlog.get_logger(__name__)
 
 _HOUR_NS = 3600 * NS_PER_SECOND
-#: How often sealing one journal is tried within one run; it is tried again at the next start.
-SEAL_ATTEMPTS = 3
 
 
 class JournaledWriter:
@@ -44,7 +39,9 @@ class JournaledWriter:
     partition_by
         Columns of the directory layout, in order.
     segment_max_mb
-        Size at which a journal is sealed, and of a segment, in MiB.
+        Size of a segment, MiB; what is larger is split.
+    journal_max_mb, max_unsealed_seconds
+        Size and age at which a journal is sealed; it also is when its hour (UTC) ends.
     compression, compression_level
         Of the segments: one of `compressions`; a level counts for zstd and gzip.
     batch_size
@@ -69,6 +66,8 @@ class JournaledWriter:
         source: str,
         partition_by: Sequence[str] = tuple(DEFAULT_PARTITION_COLUMNS),
         segment_max_mb: float = 50,
+        journal_max_mb: float = 64,
+        max_unsealed_seconds: float = 3600,
         compression: str = "zstd",
         compression_level: int = 3,
         batch_size: int = 1000,
@@ -78,22 +77,24 @@ class JournaledWriter:
     ) -> None:
         if compression not in self.compressions:
             raise ConfigError(f"compression {compression}: {self.format} takes {', '.join(self.compressions)}")
-        root = Path(base_dir) / tier_raw
-        self.active, self.ready, self._quarantine = (root / n / source for n in ("active", "ready", "quarantine"))
-        self.source = source
+        self.paths = RawPaths(Path(base_dir), source, tier_raw)
         self.stats = WriterStats()
         self._batch_size = batch_size
         self._clock = clock or SystemClock()
         self._rng = rng or random.SystemRandom()
+        self._journal_bytes_max, self._unsealed_ns = int(journal_max_mb * (1 << 20)), int(max_unsealed_seconds * 1e9)
         size = int(segment_max_mb * (1 << 20))
         self._seal_options = SealOptions(tuple(partition_by), size, compression, compression_level, self.format)
         self._pending: dict[str, list[pa.RecordBatch]] = {}
-        self._streams: set[tuple[str, str, str]] = set()
-        self._newest: int | None = None
+        self._acknowledged: dict[Stream, int] = {}
         self._journal: JournalWriter | None = None
         self._lock_fd = -1
-        self._seal_queue: asyncio.Queue[Path | None] = asyncio.Queue()
-        self._sealer: asyncio.Task[None] | None = None
+        self._seal_queue = SealQueue(self.paths, self.stats)
+
+    @property
+    def acknowledged(self) -> dict[Stream, int]:
+        """Return per stream the receive clock (ns) up to which its rows are on the device."""
+        return dict(self._acknowledged)
 
     async def start(self) -> None:
         """Take the directory, begin a journal, and have what an earlier process left behind sealed.
@@ -103,18 +104,18 @@ class JournaledWriter:
         StorageError
             If the directory cannot be written or another writer holds it.
         """
-        for folder in (self.active, self.ready):
-            make_dirs(folder)
-        self._lock_fd = _lock(self.active / "writer.lock")
-        left_behind = sorted(self.active.glob(f"*{SUFFIX}"))
+        self._lock_fd = take_lock(self.paths)
+        left_behind = journals_left_behind(self.paths)
         try:
             self._journal = self._new_journal()
         except OSError as error:
-            raise StorageError(f"cannot write into {self.active}: {error.strerror}. Free or mount the disk") from error
-        self._sealer = asyncio.create_task(self._seal_all(), name=f"seal-{self.source}")
+            os.close(self._lock_fd)
+            where, why = self.paths.active, error.strerror or error
+            raise StorageError(f"cannot write into {where}: {why}. Make room, or mount the disk writable") from error
+        self._seal_queue.start()
         for path in left_behind:
             log.warning("journal_left_behind", journal=path.name, action="sealing what it holds")
-            self._seal_queue.put_nowait(path)
+            self._seal_queue.put(path)
 
     async def write(self, events: Sequence[Event]) -> None:
         """Buffer events as columns, all of them or none. Durable after the next `flush`."""
@@ -141,8 +142,7 @@ class JournaledWriter:
             except OSError as error:
                 raise StorageError(f"cannot append to {journal.path}: {error.strerror or error}") from error
             self.stats.flushes += 1
-        full = journal.bytes_written >= self._seal_options.segment_bytes_max
-        if full or self._clock.now_ns() // _HOUR_NS != journal.head.created_at // _HOUR_NS:
+        if self._is_due(journal):
             await self._rotate(journal)
 
     async def close(self) -> None:
@@ -153,14 +153,19 @@ class JournaledWriter:
             await self.flush()
             journal = self._open_journal()
             await asyncio.to_thread(journal.close)
-            self._seal_queue.put_nowait(journal.path)
+            self._seal_queue.put(journal.path)
         finally:
             self._journal.close(ended=False)
             self._journal = None
-            self._seal_queue.put_nowait(None)
-            if self._sealer:
-                await self._sealer
+            await self._seal_queue.close()
             os.close(self._lock_fd)
+
+    def _is_due(self, journal: JournalWriter) -> bool:
+        """Tell whether a journal is to be sealed. One without rows only when its hour is over."""
+        now, began = self._clock.now_ns(), journal.head.created_at
+        if now // _HOUR_NS != began // _HOUR_NS or journal.bytes_written >= self._journal_bytes_max:
+            return True
+        return now - began >= self._unsealed_ns and not journal.is_empty
 
     def _open_journal(self) -> JournalWriter:
         if self._journal is None:
@@ -177,71 +182,40 @@ class JournaledWriter:
         self.stats.journal_bytes = journal.bytes_written
         self._pending.clear()
         for channel, batch in sorted_batches:
-            self._note_streams(channel, batch)
+            self._acknowledge(channel, batch)
 
-    def _note_streams(self, channel: str, batch: pa.RecordBatch) -> None:
-        if channel == "gaps":
-            return
-        names = batch.select(["exchange", "symbol"])
-        markets = pa.Table.from_batches([names]).group_by(["exchange", "symbol"]).aggregate([])
+    def _acknowledge(self, channel: str, batch: pa.RecordBatch) -> None:
+        rows = pa.Table.from_batches([batch.select(["exchange", "symbol", "collected_at"])])
+        markets = rows.group_by(["exchange", "symbol"]).aggregate([("collected_at", "max")])
         for market in markets.to_pylist():
-            self._streams.add((channel, market["exchange"], market["symbol"]))
-        newest = max(batch["collected_at"].to_numpy())
-        self._newest = int(newest) if self._newest is None else max(self._newest, int(newest))
+            stream = (channel, market["exchange"], market["symbol"])
+            self._acknowledged[stream] = max(market["collected_at_max"], self._acknowledged.get(stream, 0))
 
     def _new_journal(self) -> JournalWriter:
         now = self._clock.now_ns()
         head = Head(
             journal=journal_id(now, self._rng.getrandbits(32)),
-            source=self.source,
+            source=self.paths.source,
             created_at=now,
             writer_version=daedalus.__version__,
             seal=self._seal_options,
-            streams=tuple(sorted(self._streams)),
-            last_collected_at=self._newest,
+            streams=tuple(sorted(stream for stream in self._acknowledged if stream[0] != "gaps")),
+            last_collected_at=max(self._acknowledged.values(), default=None),
         )
-        return JournalWriter(self.active, head)
+        return JournalWriter(self.paths.active, head)
 
     async def _rotate(self, old: JournalWriter) -> None:
         """Begin the next journal before the old one is ended, so that a crash in between is still a crash."""
         try:
             self._journal = await asyncio.to_thread(self._new_journal)
         except OSError as error:
-            raise StorageError(f"cannot begin a journal in {self.active}: {error.strerror}") from error
-        await asyncio.to_thread(old.close)
-        self._seal_queue.put_nowait(old.path)
-
-    async def _seal_all(self) -> None:
-        """Seal journals one after another, each in a process of its own."""
-        while (path := await self._seal_queue.get()) is not None:
-            for _ in range(SEAL_ATTEMPTS):
-                if await self._seal(path):
-                    break
-            else:
-                log.error("sealing_failed", journal=path.name, action="kept; tried again at the next start")
-
-    async def _seal(self, path: Path) -> bool:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "daedalus.ingestion.writers.sealing", str(path), str(self.ready), str(self._quarantine)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C in the terminal must not cut sealing off: the recorder ends it in order.
-            start_new_session=True,
-        )
-        out, err = await process.communicate()
-        if process.returncode != 0:
-            log.error("sealing_error", journal=path.name, error=err.decode(errors="replace").strip()[-500:])
-            return False
-        report = msgspec.json.decode(out, type=SealReport)
-        self.stats.segments += len(report.segments)
-        self.stats.segment_bytes += sum(segment.bytes for segment in report.segments)
-        if report.quarantined:
-            log.error("journal_unreadable", kept=report.quarantined, damage=report.damage)
-        elif report.crashed:
-            log.warning("journal_recovered", journal=path.name, segments=len(report.segments), damage=report.damage)
-        return True
+            raise StorageError(f"cannot begin a journal in {self.paths.active}: {error.strerror}") from error
+        try:
+            await asyncio.to_thread(old.close)
+        except OSError as error:
+            # Its rows are safe; without its end mark it counts as cut off, which the ledger then says too much of.
+            log.error("journal_not_ended", journal=old.path.name, error=str(error))
+        self._seal_queue.put(old.path)
 
 
 class StreamingParquetWriter(JournaledWriter):
@@ -249,19 +223,3 @@ class StreamingParquetWriter(JournaledWriter):
 
     format = "parquet"
     compressions = ("zstd", "gzip", "snappy", "none")
-
-
-def _lock(path: Path) -> int:
-    """Take the lock of a directory; the system lets go of it when the process dies, however it dies."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise StorageError(
-            f"another recorder (process {holder}) writes into {path.parent}: stop it or choose another storage.base_dir"
-        ) from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return fd

@@ -1,6 +1,6 @@
 """Sealing: one journal becomes segments, one file a partition, and is then removed.
 
-Runs in a niced process of its own (`python -m daedalus.ingestion.writers.sealing JOURNAL READY QUARANTINE`), so that
+Runs in a niced process of its own (`python -m daedalus.ingestion.writers.sealing JOURNAL BASE SOURCE TIER`), so that
 encoding never holds up the recorder. It may be cut off at any instant: names derive from the journal and from row
 numbers, finished files stay, a repeat writes the rest. Memory is bounded: the journal is read in as many passes as it
 takes for the rows of a pass to fit into `PASS_BYTES_MAX`.
@@ -19,13 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.columns import record_batches
 from daedalus.ingestion.writers.journal import JournalReader
 from daedalus.ingestion.writers.segment_file import SealedSegment, SegmentFiles
 from daedalus.shared.clock import NS_PER_SECOND
-from daedalus.shared.errors import CorruptError, DaedalusError
+from daedalus.shared.errors import CorruptError, DaedalusError, StorageError
 from daedalus.shared.events import Gap
 from daedalus.shared.partitioning import PartitionKey
+from daedalus.storage.ledger import Ledger
 from daedalus.storage.local import publish, sync_dir
 
 PASS_BYTES_MAX = 48 << 20
@@ -41,6 +43,7 @@ class SealReport(msgspec.Struct):
     crashed: bool = False
     damage: str | None = None
     quarantined: str | None = None
+    unledgered: str | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -61,11 +64,11 @@ class _Plan:
     newest: int | None = None
 
 
-def seal(journal: Path, ready: Path, quarantine: Path) -> SealReport:
-    """Turn a journal into segments under `ready` and remove it. Safe to repeat, and by two processes at once.
+def seal(journal: Path, paths: RawPaths) -> SealReport:
+    """Turn a journal into segments and remove it. Safe to repeat, and by two processes at once.
 
-    A journal that was not left in order adds a `crash` interval to the ledger for every stream it knew. One whose first
-    frame is unreadable is moved to `quarantine`.
+    A journal that was not left in order adds a `crash` interval to the gap ledger for every stream it knew. One whose
+    first frame is unreadable is moved to quarantine.
     """
     name = journal.name.removesuffix(journal.suffix)
     with _exclusive(journal) as present:
@@ -74,12 +77,24 @@ def seal(journal: Path, ready: Path, quarantine: Path) -> SealReport:
         try:
             reader = JournalReader(journal)
         except CorruptError as error:
-            publish(journal, quarantine / journal.name)
-            return SealReport(name, [], crashed=True, damage=str(error), quarantined=str(quarantine / journal.name))
-        report = _seal_rows(reader, ready)
+            kept = paths.quarantine / journal.name
+            publish(journal, kept)
+            return SealReport(name, [], crashed=True, damage=str(error), quarantined=str(kept))
+        report = _seal_rows(reader, paths.ready)
+        report.unledgered = _enter(report, paths)
         journal.unlink()
         sync_dir(journal.parent)
         return report
+
+
+def _enter(report: SealReport, paths: RawPaths) -> str | None:
+    """Enter the segments in the lake's ledger. Its failure is no reason to keep the journal: it can be rebuilt."""
+    try:
+        with Ledger(paths.base) as ledger:
+            ledger.record_sealed(paths.ready / segment.path for segment in report.segments)
+    except StorageError as error:
+        return str(error)
+    return None
 
 
 @contextmanager
@@ -193,9 +208,11 @@ def _crash_rows(reader: JournalReader, plan: _Plan) -> pa.RecordBatch | None:
 def main() -> int:
     """Seal the journal named on the command line; print the report as JSON."""
     os.nice(NICENESS)
-    journal, ready, quarantine = (Path(argument) for argument in sys.argv[1:4])
+    name, base, source, tier = sys.argv[1:5]
+    paths = RawPaths(Path(base), source, tier)
+    journal = paths.active / name
     try:
-        report = seal(journal, ready, quarantine)
+        report = seal(journal, paths)
     except (OSError, DaedalusError, pa.ArrowException) as error:
         sys.stderr.write(f"{journal.name}: {error}\n")
         return 1

@@ -1,5 +1,6 @@
 """Segment files: rows of one directory in, whole and synced files out, in the format that the journal asks for."""
 
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +38,9 @@ class Encoder(Protocol):
 
     def finish(self, footer: SegmentFooter) -> None:
         """Write what ends the file. The sink stays open."""
+
+    def close(self) -> None:
+        """Let go of the file; without `finish` it is not whole. Before the sink is closed."""
 
     @staticmethod
     def publish_beside(temp: Path, final: Path, footer: SegmentFooter) -> None:
@@ -106,11 +110,30 @@ class SegmentFiles:
         symbol = table["symbol"][0].as_py()
         first, pending.next_row = pending.next_row, pending.next_row + table.num_rows
         folder = self._ready / pending.channel / path
-        done = _published_up_to(folder, self._head.journal, first, pending.next_row)
+        done = self._already(folder, first, pending.next_row)
         table = self._partitioned(table.slice(done - first), pending)
         while table.num_rows:
             rows = self._write_file(folder, table, pending.channel, symbol, done)
             table, done = table.slice(rows), done + rows
+
+    def _already(self, folder: Path, first: int, end: int) -> int:
+        """Return the first row of [first, end) that no published segment of this journal holds; note those that do.
+
+        In whatever format: NDJSON may have been converted to Parquet in the meantime.
+        """
+        covered = first
+        for path in sorted(folder.glob(f"segment_{self._head.journal}_*")):
+            try:
+                name = SegmentName.parse(path.name)
+            except SchemaError:
+                continue
+            if name.first_row <= covered <= name.last_row:
+                self._note(path, name.last_row - name.first_row + 1, path.stat().st_size)
+                covered = name.last_row + 1
+        return min(covered, end)
+
+    def _note(self, path: Path, rows: int, size: int) -> None:
+        self.sealed.append(SealedSegment(str(path.relative_to(self._ready)), rows, size))
 
     def _partitioned(self, table: pa.Table, pending: _Pending) -> pa.Table:
         """Set the partition columns to the values in the path."""
@@ -125,24 +148,34 @@ class SegmentFiles:
         """Write one file of at most the segment's size (by whole row groups); return the rows it took."""
         self._temp_count += 1
         temp = self._temporary / f"{self._head.journal}.{self._temp_count}{TEMP_SUFFIX}"
+        encoding, compression = ENCODERS[self._head.seal.format], self._head.seal.compression
+        try:
+            footer = self._encode(temp, table, channel, symbol)
+            name = SegmentName(self._head.journal, first, first + footer.rows - 1)
+            final, size = folder / name.file_name(encoding.suffix(compression)), temp.stat().st_size
+            encoding.publish_beside(temp, final, footer)
+            with suppress(AlreadyExistsError):
+                publish(temp, final)
+        finally:
+            # On a full disk a half-written file would take the room that the recorder needs.
+            temp.unlink(missing_ok=True)
+        self._note(final, footer.rows, size)
+        return footer.rows
+
+    def _encode(self, temp: Path, table: pa.Table, channel: str, symbol: str) -> SegmentFooter:
+        """Encode as many row groups as a segment may have; return what they are."""
         seal, rows = self._head.seal, 0
         encoding = ENCODERS[seal.format]
-        with pa.OSFile(str(temp), "wb") as sink:
-            encoder = encoding(sink, table.schema, seal.compression, seal.compression_level)
+        with (
+            pa.OSFile(str(temp), "wb") as sink,
+            closing(encoding(sink, table.schema, seal.compression, seal.compression_level)) as encoder,
+        ):
             while rows < table.num_rows and (rows == 0 or sink.tell() < seal.segment_bytes_max):
                 encoder.write(table.slice(rows, ROW_GROUP_ROWS))
                 rows = min(rows + ROW_GROUP_ROWS, table.num_rows)
             footer = self._footer(table.slice(0, rows), channel, symbol)
             encoder.finish(footer)
-        name = SegmentName(self._head.journal, first, first + rows - 1).file_name(encoding.suffix(seal.compression))
-        size = temp.stat().st_size
-        encoding.publish_beside(temp, folder / name, footer)
-        try:
-            publish(temp, folder / name)
-        except AlreadyExistsError:
-            temp.unlink()
-        self.sealed.append(SealedSegment(str((folder / name).relative_to(self._ready)), rows, size))
-        return rows
+        return footer
 
     def _footer(self, table: pa.Table, channel: str, symbol: str) -> SegmentFooter:
         versions = {name: version for name, version, _ in self._head.channels}
@@ -156,17 +189,3 @@ class SegmentFiles:
             rows=table.num_rows,
             symbol=symbol,
         )
-
-
-def _published_up_to(folder: Path, journal: str, first: int, end: int) -> int:
-    """Return the first row of [first, end) that no published segment of this journal holds yet."""
-    covered = first
-    # In whatever format: NDJSON may have been converted to Parquet in the meantime.
-    for path in sorted(folder.glob(f"segment_{journal}_*")):
-        try:
-            name = SegmentName.parse(path.name)
-        except SchemaError:
-            continue
-        if name.first_row <= covered <= name.last_row:
-            covered = name.last_row + 1
-    return min(covered, end)
