@@ -105,7 +105,7 @@ def test_every_codec_gives_back_every_value(codec):
         assert pq.ParquetFile(sink, page_checksum_verification=True).read().equals(table)
 
 
-# -- sizes on real markets ------------------------------------------------------------------------------------------------
+# -- sizes on real markets ---------------------------------------------------------------------------------------------
 
 
 def sizes_of(recordings, *makers) -> dict[tuple[str, str], Size]:

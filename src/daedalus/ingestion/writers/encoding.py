@@ -43,7 +43,7 @@ def _byte_wide(distinct: int, values: int) -> bool:
 
 
 def _few(share: float) -> Callable[[int, int], bool]:
-    return lambda distinct, values: distinct <= share * values
+    return lambda distinct, values: 0 < distinct <= share * values
 
 
 @dataclass(frozen=True)
