@@ -16,6 +16,10 @@ _WIDTH = 30
 _HOUR = {"year": 2025, "month": 6, "day": 19, "hour": 14, "date": "2025-06-19"}
 
 
+#: By raw format; their module is too heavy to import for a name.
+_WRITERS = {"parquet": "StreamingParquetWriter", "ndjson": "LogWriter"}
+
+
 def render_flow(config: "DaedalusConfig") -> str:
     """Return the flow of valid settings with the values that count. Secrets are hidden."""
     from daedalus.cli import wiring
@@ -25,7 +29,7 @@ def render_flow(config: "DaedalusConfig") -> str:
         ("1. Settings", _settings(config)),
         ("2. Collector: CoinbaseCollector, websocket frames to Events", _collector(config)),
         ("3. Queue: IngestionPipeline", _rows(wiring.pipeline_options(config))),
-        ("4. Writer: StreamingParquetWriter, Events to segments (bronze)", _writer(config)),
+        (f"4. Writer: {_WRITERS[config.ingestion.raw_format]}, Events to segments (bronze)", _writer(config)),
         ("5. Processors: segments to features (silver) and bars (gold)", _processors(config)),
         ("6. Features: FeatureConfig", _features(config)),
         ("7. Logs", _rows(wiring.logging_options(config))),
@@ -72,7 +76,8 @@ def _writer(config: "DaedalusConfig") -> list[str]:
         return [str(error)]
     columns = config.ingestion.partition_by
     paths = [
-        root / channel / _partition(config, columns) / "segment_....parquet" for channel in config.coinbase.channels
+        root / channel / _partition(config, columns) / f"segment_....{config.ingestion.raw_format}"
+        for channel in config.coinbase.channels
     ]
     return lines + [f"-> {path}" for path in paths]
 

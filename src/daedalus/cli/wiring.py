@@ -76,9 +76,10 @@ def writer_options(config: "DaedalusConfig") -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If the settings ask for a store that this version cannot write.
+        If the settings ask for a store or a compression that cannot be written.
     """
     ingestion = config.ingestion
+    _check_format(config)
     return {
         "base_dir": _local(config, "ingestion_storage"),
         "tier_raw": config.storage.paths.tier_raw,
@@ -203,7 +204,8 @@ def feature_columns(config: "DaedalusConfig") -> int:
 def unusable(config: "DaedalusConfig") -> list[str]:
     """Return everything that this version cannot act on, in words; empty when all can run."""
     stores = ("ingestion_storage", "etl_storage_input", "etl_storage_output")
-    checks: list[Callable[[], object]] = [partial(_local, config, name) for name in stores]
+    checks: list[Callable[[], object]] = [partial(_check_format, config)]
+    checks += [partial(_local, config, name) for name in stores]
     found: list[str] = []
     for check in checks:
         try:
@@ -211,6 +213,13 @@ def unusable(config: "DaedalusConfig") -> list[str]:
         except ConfigError as error:
             found.append(str(error))
     return found
+
+
+def _check_format(config: "DaedalusConfig") -> None:
+    ingestion = config.ingestion
+    if ingestion.raw_format == "ndjson" and ingestion.parquet_compression not in ("zstd", "none"):
+        words = f"{ingestion.parquet_compression} is not for ndjson; set zstd or none"
+        raise _refused(config, words, "ingestion", "parquet_compression")
 
 
 def _local(config: "DaedalusConfig", name: str) -> Path:

@@ -1,7 +1,7 @@
 """A recorder to be killed: writes numbered events and tells, after each flush, which are durable.
 
-Run as ``python -m daedalus.testing.recorder BASE FIRST_NUMBER EVENTS_PER_SECOND [SECONDS]``. Each line that it prints is
-the number of the newest acknowledged event.
+Run as ``python -m daedalus.testing.recorder BASE FIRST_NUMBER EVENTS_PER_SECOND [SECONDS [JOURNAL_MB]]``. Each line that it
+prints is the number of the newest acknowledged event.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ def numbered_events(first: int, count: int, rng: random.Random) -> Iterator[Even
             yield BookSnapshot(**common, nonce=number, bids=book, asks=book)  # type: ignore[arg-type]
 
 
-async def record(base: Path, first: int, rate: int, seconds: float) -> None:
+async def record(base: Path, first: int, rate: int, seconds: float = 1e9, journal_mb: float = 0.1) -> None:
     """Write events at a rate until the time is over; small journals, so that rotating and sealing never stop."""
     rng = random.Random(first)
-    writer = StreamingParquetWriter(base_dir=base, source="testex", journal_max_mb=0.1)
+    writer = StreamingParquetWriter(base_dir=base, source="testex", journal_max_mb=journal_mb)
     await writer.start()
     number, end = first, time.monotonic() + seconds
     while time.monotonic() < end:
@@ -53,6 +53,4 @@ async def record(base: Path, first: int, rate: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        record(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]) if len(sys.argv) > 4 else 1e9)
-    )
+    asyncio.run(record(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:])))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 import daedalus
@@ -135,14 +136,14 @@ class JournaledWriter:
         StorageError
             When the disk refuses. The rows stay buffered, and `flush` can be called again.
         """
-        journal = self._open_journal()
-        if self._pending:
-            try:
-                await asyncio.to_thread(self._append, journal)
-            except OSError as error:
-                raise StorageError(f"cannot append to {journal.path}: {error.strerror or error}") from error
-            self.stats.flushes += 1
-        if self._is_due(journal):
+        journal, now = self._open_journal(), self._clock.now_ns()
+        hour = now - now % _HOUR_NS
+        if journal.head.created_at < hour:
+            # What still belongs to the hour that is over goes with it: one segment an hour and stream, not two.
+            await self._append(journal, before=hour)
+            journal = await self._rotate(journal)
+        await self._append(journal)
+        if self._is_due(journal, now):
             await self._rotate(journal)
 
     async def close(self) -> None:
@@ -160,28 +161,45 @@ class JournaledWriter:
             await self._seal_queue.close()
             os.close(self._lock_fd)
 
-    def _is_due(self, journal: JournalWriter) -> bool:
-        """Tell whether a journal is to be sealed. One without rows only when its hour is over."""
-        now, began = self._clock.now_ns(), journal.head.created_at
-        if now // _HOUR_NS != began // _HOUR_NS or journal.bytes_written >= self._journal_bytes_max:
+    def _is_due(self, journal: JournalWriter, now: int) -> bool:
+        """Tell whether a journal is to be sealed before its hour is over. An empty one never is."""
+        if journal.bytes_written >= self._journal_bytes_max:
             return True
-        return now - began >= self._unsealed_ns and not journal.is_empty
+        return now - journal.head.created_at >= self._unsealed_ns and not journal.is_empty
 
     def _open_journal(self) -> JournalWriter:
         if self._journal is None:
             raise StorageError("the writer is not started, or closed already")
         return self._journal
 
-    def _append(self, journal: JournalWriter) -> None:
-        """Write what is buffered as one flush, each channel sorted by market; arrival order stays within a market."""
-        sorted_batches = []
+    async def _append(self, journal: JournalWriter, before: int | None = None) -> None:
+        """Make what is buffered durable, or only what was received before a time (ns)."""
+        if not self._pending:
+            return
+        try:
+            await asyncio.to_thread(self._append_sorted, journal, before)
+        except OSError as error:
+            raise StorageError(f"cannot append to {journal.path}: {error.strerror or error}") from error
+        self.stats.flushes += 1
+
+    def _append_sorted(self, journal: JournalWriter, before: int | None) -> None:
+        """Write one flush, each channel sorted by market; arrival order stays within a market."""
+        taken: list[tuple[str, pa.RecordBatch]] = []
+        kept: dict[str, list[pa.RecordBatch]] = {}
         for channel, batches in sorted(self._pending.items()):
-            table = pa.Table.from_batches(batches).sort_by([("exchange", "ascending"), ("symbol", "ascending")])
-            sorted_batches.append((channel, table.combine_chunks().to_batches()[0]))
-        journal.append(sorted_batches)
+            table = pa.Table.from_batches(batches)
+            if before is not None:
+                is_early = pc.less(table["collected_at"], before)
+                kept[channel] = table.filter(pc.invert(is_early)).to_batches()
+                table = table.filter(is_early)
+            if table.num_rows:
+                table = table.sort_by([("exchange", "ascending"), ("symbol", "ascending")])
+                taken.append((channel, table.combine_chunks().to_batches()[0]))
+        if taken:
+            journal.append(taken)
         self.stats.journal_bytes = journal.bytes_written
-        self._pending.clear()
-        for channel, batch in sorted_batches:
+        self._pending = {channel: batches for channel, batches in kept.items() if batches}
+        for channel, batch in taken:
             self._acknowledge(channel, batch)
 
     def _acknowledge(self, channel: str, batch: pa.RecordBatch) -> None:
@@ -204,10 +222,10 @@ class JournaledWriter:
         )
         return JournalWriter(self.paths.active, head)
 
-    async def _rotate(self, old: JournalWriter) -> None:
+    async def _rotate(self, old: JournalWriter) -> JournalWriter:
         """Begin the next journal before the old one is ended, so that a crash in between is still a crash."""
         try:
-            self._journal = await asyncio.to_thread(self._new_journal)
+            new = self._journal = await asyncio.to_thread(self._new_journal)
         except OSError as error:
             raise StorageError(f"cannot begin a journal in {self.paths.active}: {error.strerror}") from error
         try:
@@ -216,6 +234,7 @@ class JournaledWriter:
             # Its rows are safe; without its end mark it counts as cut off, which the ledger then says too much of.
             log.error("journal_not_ended", journal=old.path.name, error=str(error))
         self._seal_queue.put(old.path)
+        return new
 
 
 class StreamingParquetWriter(JournaledWriter):
