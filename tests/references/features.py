@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from daedalus.etl.features.config import FeatureConfig
@@ -42,8 +41,3 @@ def assert_matches(batch: pa.RecordBatch, expected: Sequence[Values]) -> None:
                 a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12 * max(scale, 1e-300))
             )
             assert same, f"{name} row {i}: got {a!r}, the reference says {b!r}"
-
-
-def same_bits(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
-    """Return whether two sets of outputs are equal to the bit."""
-    return left.keys() == right.keys() and all(left[name].tobytes() == right[name].tobytes() for name in left)

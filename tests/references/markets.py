@@ -108,7 +108,7 @@ WEIGHTS = (8, 8, 4, 20, 20, 10, 10, 10, 3, 4, 1, 0.3, 0.4, 0.3, 0.3)
 
 
 def random_rows(rng: np.random.Generator, count: int, levels: int = 6) -> list[Row]:
-    """Return rows with ties, late rows, gaps, flagged resets, empty sides, crossed and unclean books, repeated numbers."""
+    """Return rows with ties, late rows, gaps, flagged resets, empty sides, crossed and unclean books, repeats."""
     rows: list[Row] = []
     at, centre, seq = 0.0, 1000.0, 0
     steps = rng.choice(STEPS, count, p=np.array(WEIGHTS) / sum(WEIGHTS))

@@ -1,4 +1,4 @@
-"""Naive references of features.md sections 4 and 5: every row looks at the rows before it, anew."""
+"""Naive references of the feature catalogue, sections 4 and 5: every row looks at the rows before it, anew."""
 
 from __future__ import annotations
 
@@ -146,7 +146,14 @@ def window_flow(inside: list[int], w: int, rows: list[Values], tops: list[float]
 
 
 def window_returns(
-    i: int, w: int, start: int, inside: list[int], kept: Kept, static: list[Values], rows: list[Values], config: FeatureConfig
+    i: int,
+    w: int,
+    start: int,
+    inside: list[int],
+    kept: Kept,
+    static: list[Values],
+    rows: list[Values],
+    config: FeatureConfig,
 ) -> Values:
     rv = math.fsum(r * r for r in known([rows[j].get("log_return") for j in inside]))
     out: Values = {f"rv_{w}s": rv, f"rvol_{w}s": math.sqrt(rv), f"ret_{w}s": None}

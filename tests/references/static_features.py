@@ -1,4 +1,4 @@
-"""Naive references of features.md sections 0-3: plain loops over one row at a time, null is None."""
+"""Naive references of the feature catalogue, sections 0-3: plain loops over one row at a time, null is None."""
 
 from __future__ import annotations
 
@@ -102,7 +102,16 @@ def mid_of(bids: Levels, asks: Levels) -> float | None:
 
 def touch_features(bids: Levels, asks: Levels, config: FeatureConfig) -> Values:
     out: Values = dict.fromkeys(
-        ("mid", "spread", "spread_bps", "spread_ticks", "microprice", "microprice_dev_bps", "log_size_ratio_l0", "log_mid")
+        (
+            "mid",
+            "spread",
+            "spread_bps",
+            "spread_ticks",
+            "microprice",
+            "microprice_dev_bps",
+            "log_size_ratio_l0",
+            "log_mid",
+        )
     )
     out["touch_notional_bid"] = bids[0][0] * bids[0][1] if bids else None
     out["touch_notional_ask"] = asks[0][0] * asks[0][1] if asks else None

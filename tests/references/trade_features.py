@@ -1,4 +1,4 @@
-"""Naive references of features.md section 8: Kyle's lambda and VPIN over the merged streams."""
+"""Naive references of the feature catalogue, section 8: Kyle's lambda and VPIN over the merged streams."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def merged(kept: Kept, deals: list[Deal]) -> list[Event]:
     waiting = []
     newest = 0
     for deal in deals:
+        if not (0 < deal.price < math.inf and 0 < deal.amount < math.inf):
+            continue
         newest = max(newest, deal.ts)
         waiting.append((newest, deal))
     now = 0

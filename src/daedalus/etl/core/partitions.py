@@ -95,7 +95,8 @@ def find_partitions(root: Path, chosen: FilterSpec) -> list[Partition]:
 
 def nothing_found(root: Path, chosen: FilterSpec) -> Exception:
     """Return the error for a filter that selects nothing: it says what there is."""
-    markets = _markets(root, {})
+    # Where the date stands outside of the market, a market comes up once a day: the first stands for all.
+    markets = list({market[:2]: market for market in reversed(_markets(root, {}))}.values())[::-1]
     if not markets:
         return NotFoundError(f"nothing is recorded under {root}: check --input and --source, or record something first")
     lines = [f"nothing under {root} matches {chosen.describe()}."]

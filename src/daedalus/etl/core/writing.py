@@ -79,6 +79,7 @@ class OutputWriter:
         self._form = form
         self._selects = selects
         self._published = published
+        self._schema = output_schema(output, form.partition_cols)
         self._open: _PartitionFile | None = None
         self._newest: PartitionKey | None = None
 
@@ -102,8 +103,9 @@ class OutputWriter:
     def finish(self) -> None:
         """Publish the last partition."""
         if self._open is not None:
-            partition, self._open = self._open, None
-            self._published(partition.publish())
+            written = self._open.publish()
+            self._open = None
+            self._published(written)
 
     def discard(self) -> None:
         """Give up the partition that is being written; what stood in its place stays."""
@@ -123,8 +125,7 @@ class OutputWriter:
         folder = self._root / key.path(self._form.partition_cols)
         if self._open is None or self._open.final.parent != folder:
             self.finish()
-            schema = output_schema(self._output, self._form.partition_cols)
-            self._open = _PartitionFile(folder / self._output.file_name, schema, self._form)
+            self._open = _PartitionFile(folder / self._output.file_name, self._schema, self._form)
         return self._open
 
     def _with_partition(self, rows: pa.RecordBatch, key: PartitionKey) -> pa.Table:
@@ -132,7 +133,7 @@ class OutputWriter:
         for name, value in key.values(self._form.partition_cols).items():
             if name not in rows.schema.names:
                 columns.append(constant(value, output_field(name).type, rows.num_rows))
-        return pa.table(columns, schema=output_schema(self._output, self._form.partition_cols))
+        return pa.table(columns, schema=self._schema)
 
 
 def output_field(name: str) -> pa.Field:
@@ -176,9 +177,13 @@ class _PartitionFile:
         make_dirs(final.parent)
         remove_temporaries(final.parent)
         self._temp = final.with_name(f"{final.name}.{os.getpid()}{TEMP_SUFFIX}")
-        with self._explained():
-            self._sink = pa.OSFile(str(self._temp), "wb")
-            self._writer = pq.ParquetWriter(self._sink, schema, **parquet_options(schema, form))
+        try:
+            with self._explained():
+                self._sink = pa.OSFile(str(self._temp), "wb")
+                self._writer = pq.ParquetWriter(self._sink, schema, **parquet_options(schema, form))
+        except BaseException:
+            self._temp.unlink(missing_ok=True)
+            raise
 
     def write(self, rows: pa.Table) -> None:
         self._held.append(rows)

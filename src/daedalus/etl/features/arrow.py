@@ -1,18 +1,17 @@
 """Outputs as Arrow: the one place where NaN and sentinels become null."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from daedalus.etl.features.base import F64, I8, I64, NULL_INT, NULL_INT8, Outputs
+from daedalus.etl.features.base import F64, I64, NULL_INT, NULL_INT8, AnyArray, Outputs
 from daedalus.etl.features.jit import kernel
 from daedalus.shared.schemas import Column, arrow_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-Bits = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
 def schema_of(columns: "Iterable[Column]", fingerprint: str) -> pa.Schema:
@@ -27,55 +26,47 @@ def schema_of(columns: "Iterable[Column]", fingerprint: str) -> pa.Schema:
 def record_batch(outputs: Outputs, schema: pa.Schema) -> pa.RecordBatch:
     """Return the outputs as a record batch that shares their memory; values that are not finite are null."""
     rows = outputs.rows
-    bitmaps: dict[str, Bits] = {}
-    nulls: dict[str, I64] = {}
-    for dtype, matrix, mark in (
-        ("float64", outputs.f64, _finite),
-        ("int64", outputs.i64, _known),
-        ("int8", outputs.i8, _known8),
-    ):
-        bits = np.zeros((len(matrix), (rows + 7) // 8), np.uint8)
-        nulls[dtype] = mark(matrix, rows, bits)
-        bitmaps[dtype] = bits
+    nulls = {
+        "float64": _count_not_finite(outputs.f64, rows),
+        "int64": _count_equal(outputs.i64, rows, NULL_INT),
+        "int8": _count_equal(outputs.i8, rows, NULL_INT8),
+    }
+    matrices: dict[str, AnyArray] = {"float64": outputs.f64, "int64": outputs.i64, "int8": outputs.i8}
+    buffers = {dtype: pa.py_buffer(matrix) for dtype, matrix in matrices.items()}
     arrays = []
-    for name in schema.names:
-        dtype, row = outputs.plan.dtype_of[name], outputs.plan.rows_of[name]
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        dtype = outputs.plan.dtype_of[name]
+        row, stride = outputs.plan.rows_of[name], matrices[dtype].strides[0]
         missing = int(nulls[dtype][row])
-        valid = pa.py_buffer(bitmaps[dtype][row]) if missing else None
-        buffers = [valid, pa.py_buffer(outputs[name])]
-        arrays.append(pa.Array.from_buffers(arrow_type(dtype), rows, buffers, missing))
+        valid = pa.py_buffer(_validity(outputs[name], dtype)) if missing else None
+        values = buffers[dtype].slice(row * stride, stride)
+        arrays.append(pa.Array.from_buffers(kind, rows, [valid, values], missing))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _validity(values: AnyArray, dtype: str) -> AnyArray:
+    """Return Arrow's bitmap: a bit per value, least significant first, 1 where it is there."""
+    known = np.isfinite(values) if dtype == "float64" else values != (NULL_INT if dtype == "int64" else NULL_INT8)
+    return np.packbits(known, bitorder="little")
+
+
 @kernel
-def _finite(matrix: F64, rows: int, bits: Bits) -> I64:
-    """Set a bit for every value that is a number; return how many of each column are not."""
+def _count_not_finite(matrix: F64, rows: int) -> I64:
+    """Return how many values of each column are NaN or infinite."""
     nulls = np.zeros(len(matrix), np.int64)
     for c in range(len(matrix)):
+        known = 0
         for i in range(rows):
-            good = np.isfinite(matrix[c, i])
-            bits[c, i >> 3] |= np.uint8(good) << np.uint8(i & 7)
-            nulls[c] += not good
+            known += abs(matrix[c, i]) < math.inf
+        nulls[c] = rows - known
     return nulls
 
 
 @kernel
-def _known(matrix: I64, rows: int, bits: Bits) -> I64:
+def _count_equal(matrix: AnyArray, rows: int, null: int) -> I64:
+    """Return how many values of each column are the sentinel."""
     nulls = np.zeros(len(matrix), np.int64)
     for c in range(len(matrix)):
         for i in range(rows):
-            good = matrix[c, i] != NULL_INT
-            bits[c, i >> 3] |= np.uint8(good) << np.uint8(i & 7)
-            nulls[c] += not good
-    return nulls
-
-
-@kernel
-def _known8(matrix: I8, rows: int, bits: Bits) -> I64:
-    nulls = np.zeros(len(matrix), np.int64)
-    for c in range(len(matrix)):
-        for i in range(rows):
-            good = matrix[c, i] != NULL_INT8
-            bits[c, i >> 3] |= np.uint8(good) << np.uint8(i & 7)
-            nulls[c] += not good
+            nulls[c] += matrix[c, i] == null
     return nulls

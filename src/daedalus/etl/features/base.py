@@ -214,8 +214,8 @@ class Outputs(Mapping[str, AnyArray]):
         return Block(self.f64[floats], self.i64[ints], self.i8[flags])
 
     def __getitem__(self, name: str) -> AnyArray:
-        matrices: dict[str, AnyArray] = {"float64": self.f64, "int64": self.i64, "int8": self.i8}
-        matrix = matrices[self.plan.dtype_of[name]]
+        dtype = self.plan.dtype_of[name]
+        matrix: AnyArray = self.f64 if dtype == "float64" else self.i64 if dtype == "int64" else self.i8
         column: AnyArray = matrix[self.plan.rows_of[name], : self.rows]
         return column
 

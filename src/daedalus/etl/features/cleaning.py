@@ -33,11 +33,18 @@ def clean_side(offsets: I64, price: F64, size: F64, max_levels: int, sign: float
 def _clean(offsets: I64, price: F64, size: F64, sign: float, out_price: F64, out_size: F64) -> None:
     rows, cap = out_price.shape
     for i in range(rows):
-        kept = 0
+        kept, worst = 0, sign * math.inf
         for j in range(offsets[i], offsets[i + 1]):
             p, q = price[j], size[j]
-            if p > 0.0 and q > 0.0 and p < math.inf and q < math.inf:
+            if not (p > 0.0 and q > 0.0 and p < math.inf and q < math.inf):
+                continue
+            if sign * p < sign * worst and kept < cap:
+                out_price[i, kept] = p
+                out_size[i, kept] = q
+                kept += 1
+            else:
                 kept = _insert(out_price, out_size, i, kept, cap, p, q, sign)
+            worst = out_price[i, kept - 1]
         for k in range(kept, cap):
             out_price[i, k] = math.nan
             out_size[i, k] = 0.0
@@ -45,7 +52,7 @@ def _clean(offsets: I64, price: F64, size: F64, sign: float, out_price: F64, out
 
 @kernel
 def _insert(out_price: F64, out_size: F64, i: int, kept: int, cap: int, p: float, q: float, sign: float) -> int:
-    """Put a level into the sorted row and return how many it holds; a row that comes sorted only ever appends."""
+    """Put a level into the sorted row where it belongs, if anywhere, and return how many the row holds."""
     at = kept
     while at > 0 and sign * p > sign * out_price[i, at - 1]:
         at -= 1

@@ -7,7 +7,7 @@ from typing import Literal
 
 from daedalus.shared.errors import ConfigError
 
-#: Width of the bars that Kyle's lambda is regressed on (features.md section 8).
+#: Width of the bars that Kyle's lambda is regressed on (feature catalogue, section 8).
 KYLE_BAR_SECONDS = 5
 
 

@@ -1,13 +1,11 @@
-"""Depth by number of levels and by distance from mid (features.md section 3)."""
-
-import math
+"""Depth by number of levels and by distance from mid (feature catalogue, section 3)."""
 
 import numpy as np
 
 from daedalus.etl.features.base import F64, I8, I64, NULL_INT8, Arrays, Block, Family, Frame, Run
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
-from daedalus.etl.features.streaming import ratio
+from daedalus.etl.features.streaming import blank, ratio
 from daedalus.shared.schemas import Column
 
 LEVEL_SETS = (1, 3, 5, 10, 20)
@@ -106,25 +104,31 @@ def _depth(
     out: F64,
     covers: I8,
 ) -> None:
-    by_count = 5 * len(counts)
-    _depth_by_count(bid, bid_size, ask, ask_size, bids, asks, counts, out[:by_count])
-    _depth_by_band(bid, bid_size, ask, ask_size, bids, asks, edges, out[by_count:], covers)
+    sets, bands = len(counts), len(edges)
+    first = 5 * sets
+    for i in range(len(bid)):
+        _sums_by_count(bid, bid_size, i, bids[i], counts, out, 0, 2 * sets)
+        _sums_by_count(ask, ask_size, i, asks[i], counts, out, sets, 3 * sets)
+        _imbalances(out, i, 0, sets, 4 * sets)
+        covers[0, i] = covers[1, i] = NULL_INT8
+        if bids[i] + asks[i] == 0:
+            blank(out, 0, i)
+        elif bids[i] == 0 or asks[i] == 0:
+            blank(out, first, i)
+        else:
+            mid = (bid[i, 0] + ask[i, 0]) / 2.0
+            covers[0, i] = _sums_by_band(bid, bid_size, i, bids[i], mid, -1.0, edges, out, first)
+            covers[1, i] = _sums_by_band(ask, ask_size, i, asks[i], mid, 1.0, edges, out, first + bands)
+            _imbalances(out, i, first, bands, first + 4 * bands)
+            _imbalances(out, i, first + 2 * bands, bands, first + 5 * bands)
 
 
 @kernel
-def _depth_by_count(
-    bid: F64, bid_size: F64, ask: F64, ask_size: F64, bids: I64, asks: I64, counts: I64, out: F64
-) -> None:
-    sets = len(counts)
-    for i in range(len(bid)):
-        if bids[i] + asks[i] == 0:
-            out[:, i] = math.nan
-            continue
-        _sums_by_count(bid, bid_size, i, bids[i], counts, out, 0, 2 * sets)
-        _sums_by_count(ask, ask_size, i, asks[i], counts, out, sets, 3 * sets)
-        for j in range(sets):
-            qb, qa = out[j, i], out[sets + j, i]
-            out[4 * sets + j, i] = ratio(qb - qa, qb + qa)
+def _imbalances(out: F64, i: int, base: int, count: int, to: int) -> None:
+    """Write (bid - ask) / (bid + ask) of `count` bid columns from `base` on and the ask columns after them."""
+    for j in range(count):
+        qb, qa = out[base + j, i], out[base + count + j, i]
+        out[to + j, i] = ratio(qb - qa, qb + qa)
 
 
 @kernel
@@ -141,46 +145,26 @@ def _sums_by_count(price: F64, size: F64, i: int, levels: int, counts: I64, out:
 
 
 @kernel
-def _depth_by_band(
-    bid: F64, bid_size: F64, ask: F64, ask_size: F64, bids: I64, asks: I64, edges: F64, out: F64, covers: I8
-) -> None:
-    bands = len(edges)
-    for i in range(len(bid)):
-        if bids[i] == 0 or asks[i] == 0:
-            out[:, i] = math.nan
-            covers[:, i] = NULL_INT8
-            continue
-        mid = (bid[i, 0] + ask[i, 0]) / 2.0
-        covers[0, i] = _sums_by_band(bid, bid_size, i, bids[i], mid, -1.0, edges, out, 0)
-        covers[1, i] = _sums_by_band(ask, ask_size, i, asks[i], mid, 1.0, edges, out, bands)
-        total_bid = total_ask = 0.0
-        for j in range(bands):
-            qb, qa = out[j, i], out[bands + j, i]
-            total_bid += qb
-            total_ask += qa
-            out[2 * bands + j, i] = total_bid
-            out[3 * bands + j, i] = total_ask
-            out[4 * bands + j, i] = ratio(qb - qa, qb + qa)
-            out[5 * bands + j, i] = ratio(total_bid - total_ask, total_bid + total_ask)
-
-
-@kernel
 def _sums_by_band(
     price: F64, size: F64, i: int, levels: int, mid: float, sign: float, edges: F64, out: F64, base: int
 ) -> bool:
-    """Write the size in every band and return whether the last level lies at or beyond the last edge."""
-    band, quantity = 0, 0.0
-    distance = 0.0
+    """Write the size in every band and, two sides further on, up to its end.
+
+    Returns whether the last level lies at or beyond the last edge.
+    """
+    bands, band, quantity, total, distance = len(edges), 0, 0.0, 0.0, 0.0
     for k in range(levels):
         distance = max(0.0, sign * (price[i, k] - mid) / mid * 1e4) + EDGE_TOLERANCE_BPS
-        while band < len(edges) and distance >= edges[band]:
+        while band < bands and distance >= edges[band]:
+            total += quantity
             out[base + band, i] = quantity
+            out[base + 2 * bands + band, i] = total
             quantity = 0.0
             band += 1
         quantity += size[i, k]
-    covered = band == len(edges)
-    while band < len(edges):
-        out[base + band, i] = quantity
+    for rest in range(band, bands):
+        total += quantity
+        out[base + rest, i] = quantity
+        out[base + 2 * bands + rest, i] = total
         quantity = 0.0
-        band += 1
-    return covered
+    return band == bands

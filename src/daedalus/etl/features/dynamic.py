@@ -1,4 +1,4 @@
-"""What changes from one book row to the next (features.md section 4): order-flow imbalance, returns, moves.
+"""What changes from one book row to the next (feature catalogue, section 4): order-flow imbalance, returns, moves.
 
 Order flow (Cont, Kukanov and Stoikov 2014; levels by rank as in Xu, Gould and Howison 2018), weak inequalities on both
 sides, a missing level has size 0 and price -inf (bid) or +inf (ask). First row or reset: null, and 0 in sums.
@@ -27,6 +27,7 @@ from daedalus.etl.features.base import (
 )
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.streaming import blank
 from daedalus.shared.schemas import Column
 
 _CHANGES = (
@@ -114,7 +115,7 @@ def _flow(
         out[levels + 4, i] = decayed
         out[levels + 5, i] = (touch_bid - touch_ask) * mid[i]
         if reset[i]:
-            out[:, i] = math.nan
+            blank(out, 0, i)
 
 
 @kernel
@@ -173,8 +174,8 @@ def _changes(
             depth_bid = depth_ask = math.nan
         velocity = math.nan
         if dt_ns[i] == NULL_INT:
-            out[:, i] = math.nan
-            moves[:4, i] = NULL_INT8
+            blank(out, 0, i)
+            moves[0, i] = moves[1, i] = moves[2, i] = moves[3, i] = NULL_INT8
         else:
             out[0, i] = math.log(mid[i] / last.mid)
             out[1, i] = math.log(microprice[i] / last.microprice)

@@ -1,4 +1,4 @@
-"""Identity and quality of a row (features.md section 1)."""
+"""Identity and quality of a row (feature catalogue, section 1)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Kyle's lambda: what a unit of signed volume moves the mid by, regressed over time bars (features.md section 8).
+"""Kyle's lambda: what a unit of signed volume moves the mid by, over time bars (feature catalogue, section 8).
 
 Bars are [k * 5 s, (k + 1) * 5 s) on the epoch. A bar closes with the first event, trade or book row, at or after its
 end; a trade that becomes visible after its bar has closed counts in the open one. The close of a bar is the last known

@@ -1,4 +1,4 @@
-"""The cleaned levels themselves: prices and sizes (features.md section 2, first row)."""
+"""The cleaned levels themselves: prices and sizes (feature catalogue, section 2, first row)."""
 
 import math
 

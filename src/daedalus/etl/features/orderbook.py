@@ -23,8 +23,8 @@ def extract_structural_features(df: pl.DataFrame, config: FeatureConfig | None =
     Returns
     -------
     polars.DataFrame
-        `exchange` and `symbol` where given, then the columns of features.md sections 1-3. One row per row of `df`, in
-        its order, less those that repeat the sequence number before them (T2). Undefined is null.
+        `exchange` and `symbol` where given, then the columns of the feature catalogue, sections 1-3. One row per row of
+        `df`, in its order, less those that repeat the sequence number before them (T2). Undefined is null.
 
     Raises
     ------

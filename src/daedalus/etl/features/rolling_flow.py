@@ -1,4 +1,4 @@
-"""Order flow over time windows (features.md section 5): counts, sums of OFI and MLOFI, coverage."""
+"""Order flow over time windows (feature catalogue, section 5): counts, sums of OFI and MLOFI, coverage."""
 
 from daedalus.etl.features.base import F64, I64, INT, Arrays, Block, Family, Field, Frame, Run
 from daedalus.etl.features.config import FeatureConfig

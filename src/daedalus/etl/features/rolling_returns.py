@@ -1,4 +1,4 @@
-"""Returns and realised variance over time windows (features.md section 5)."""
+"""Returns and realised variance over time windows (feature catalogue, section 5)."""
 
 import math
 

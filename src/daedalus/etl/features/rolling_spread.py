@@ -1,4 +1,4 @@
-"""Shares of tight and wide spreads over time windows (features.md section 5)."""
+"""Shares of tight and wide spreads over time windows (feature catalogue, section 5)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tight, normal or wide: the spread against its own recent past (features.md section 5, `spread_regime`)."""
+"""Tight, normal or wide: the spread against its own recent past (feature catalogue, section 5, `spread_regime`)."""
 
 import math
 

@@ -26,8 +26,8 @@ def compute_rolling_features(
     Returns
     -------
     polars.DataFrame
-        `exchange` and `symbol` where given, then identity and the stateful columns of features.md sections 4, 5 and 8.
-        One row per row of `df`, in its order, less those that repeat the sequence number before them (T2).
+        `exchange` and `symbol` where given, then identity and the stateful columns of the feature catalogue, sections
+        4, 5 and 8. One row per row of `df`, in its order, less those that repeat the sequence number before them (T2).
 
     Raises
     ------

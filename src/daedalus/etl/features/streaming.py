@@ -60,7 +60,8 @@ def enter(now: int, lengths: I64, ring_ts: I64, ring: F64, head: I64, tails: I64
         _rebase(oldest, ring, head, totals)
     slot: int = head[0] & mask
     ring_ts[slot] = now
-    ring[slot] = totals
+    for c in range(totals.shape[1]):
+        ring[slot, 0, c], ring[slot, 1, c] = totals[0, c], totals[1, c]
     head[0] += 1
     return slot
 
@@ -69,7 +70,7 @@ def enter(now: int, lengths: I64, ring_ts: I64, ring: F64, head: I64, tails: I64
 def add(totals: F64, c: int, value: float) -> None:
     """Add the current row's value to the total of column `c`; null adds nothing (N2)."""
     if abs(value) <= SUMMABLE_MAX:
-        _add_pair(totals, c, value, 0.0)
+        totals[0, c], totals[1, c] = _plus(totals[0, c], totals[1, c], value, 0.0)
 
 
 @kernel
@@ -80,25 +81,34 @@ def window_sum(totals: F64, ring: F64, slot: int, c: int) -> float:
 
 
 @kernel
-def _add_pair(pair: F64, c: int, high: float, low: float) -> None:
-    """Add high + low to column `c` of a pair: Knuth's two-sum, then renormalise."""
-    before = pair[0, c]
-    after = before + high
-    part = after - before
-    rest = pair[1, c] + low + ((before - (after - part)) + (high - part))
-    pair[0, c] = after + rest
-    pair[1, c] = rest - (pair[0, c] - after)
+def _plus(high: float, low: float, more: float, more_low: float) -> tuple[float, float]:
+    """Add two pairs: Knuth's two-sum, then renormalise."""
+    after = high + more
+    part = after - high
+    rest = low + more_low + ((high - (after - part)) + (more - part))
+    total = after + rest
+    return total, rest - (total - after)
 
 
 @kernel
 def _rebase(oldest: int, ring: F64, head: I64, totals: F64) -> None:
     """Restart the totals: subtract from all of them what they were before the oldest row in need."""
     mask = len(ring) - 1
-    base = totals.copy() if oldest == head[0] else ring[oldest & mask].copy()
     for c in range(totals.shape[1]):
+        base, base_low = totals[0, c], totals[1, c]
+        if oldest < head[0]:
+            base, base_low = ring[oldest & mask, 0, c], ring[oldest & mask, 1, c]
         for position in range(oldest, head[0]):
-            _add_pair(ring[position & mask], c, -base[0, c], -base[1, c])
-        _add_pair(totals, c, -base[0, c], -base[1, c])
+            slot = position & mask
+            ring[slot, 0, c], ring[slot, 1, c] = _plus(ring[slot, 0, c], ring[slot, 1, c], -base, -base_low)
+        totals[0, c], totals[1, c] = _plus(totals[0, c], totals[1, c], -base, -base_low)
+
+
+@kernel
+def blank(out: F64, first: int, i: int) -> None:
+    """Make the columns of a row from `first` on null."""
+    for c in range(first, len(out)):
+        out[c, i] = math.nan
 
 
 @kernel
@@ -132,7 +142,7 @@ def replace_ordered(ordered: F64, count: int, old: float, new: float) -> int:
     at = count
     if not math.isnan(old):
         count -= 1
-        at = int(np.searchsorted(ordered[: count + 1], old))
+        at = _place(ordered, count + 1, old)
     if math.isnan(new):
         for k in range(at, count):
             ordered[k] = ordered[k + 1]
@@ -148,8 +158,21 @@ def replace_ordered(ordered: F64, count: int, old: float, new: float) -> int:
 
 
 @kernel
+def _place(ordered: F64, count: int, value: float) -> int:
+    """Return where the first of the ascending first `count` values stands that is not below `value`."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
 def least_squares(x: F64, y: F64, count: int, fit: F64) -> None:
-    """Regress y on x with an intercept and write slope, R2 and t of the slope to `fit` (features.md section 8).
+    """Regress y on x with an intercept and write slope, R2 and t of the slope to `fit` (feature catalogue, section 8).
 
     Only pairs where neither is NaN among the first `count` enter. Fewer than 3 pairs or Sxx = 0: all NaN. SST = 0:
     slope 0, R2 and t NaN. SSE <= 1e-24 SST: t NaN. Both are centred on the first pair, so that equal values differ by

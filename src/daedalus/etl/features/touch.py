@@ -1,4 +1,4 @@
-"""Static features of the touch and of each level against its opposite (features.md section 2)."""
+"""Static features of the touch and of each level against its opposite (feature catalogue, section 2)."""
 
 import math
 

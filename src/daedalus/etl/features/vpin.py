@@ -1,4 +1,4 @@
-"""VPIN with true sides (features.md section 8; Easley, Lopez de Prado and O'Hara 2012).
+"""VPIN with true sides (feature catalogue, section 8; Easley, Lopez de Prado and O'Hara 2012).
 
 Trades fill buckets of exactly V, a trade that does not fit is split. A bucket keeps the V that it was opened with. With
 V "auto" a bucket opens with a fiftieth of the volume of the UTC day before, and not at all after a day without any.
@@ -89,11 +89,14 @@ def _vpin(
     bucket = state[0]
     done = 0
     for i in range(len(ts)):
+        closed = bucket.closed
         while done < visible[i]:
             _choose_size(trade_ts[done], amount[done], fixed, bucket)
             _fill(trade_ts[done], amount[done], side[done], imbalances, bucket)
             done += 1
         _choose_size(ts[i], 0.0, fixed, bucket)
+        if bucket.closed > closed and bucket.closed >= len(imbalances):
+            bucket.vpin = imbalances.mean()
         out[0, i] = bucket.vpin if bucket.closed >= len(imbalances) else math.nan
         size = bucket.size if bucket.size > 0.0 else bucket.next_size
         out[1, i] = ratio(bucket.fill, size)
@@ -142,5 +145,3 @@ def _close(now: int, imbalances: F64, bucket: Record) -> None:
     bucket.closed += 1
     bucket.took_ns = now - bucket.started
     bucket.fill = bucket.size = 0.0
-    if bucket.closed >= len(imbalances):
-        bucket.vpin = imbalances.mean()

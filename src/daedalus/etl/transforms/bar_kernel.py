@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from daedalus.etl.features.jit import kernel
 
+SILENCE_NS_MAX = 86_400_000_000_000
+"""A silence longer than a day is not filled with empty bars: the market was not recorded."""
+
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 I8 = npt.NDArray[np.int8]
@@ -86,6 +89,20 @@ def _end(acc: Any, out: Any, partial: int) -> None:
     out.rv = acc.rv
     acc.bars_closed += 1
     acc.previous_close, acc.previous_mid_close = acc.close, acc.mid_close
+
+
+@kernel
+def _next(acc: Any, ts: int, duration: int, staleness: int) -> None:
+    """Open the bar after the one that ended; after too long a silence the one that holds `ts`.
+
+    The empty bars that are left out change nothing but the number of rows: the last of them is what comes before `ts`.
+    """
+    start = acc.bar_end
+    if ts - start > SILENCE_NS_MAX:
+        start = ts - ts % duration
+        _begin(acc, start - duration, duration, staleness)
+        acc.previous_close, acc.previous_mid_close = acc.close, acc.mid_close
+    _begin(acc, start, duration, staleness)
 
 
 @kernel
@@ -186,7 +203,7 @@ def fold_bars(
         while ts >= acc.bar_end and filled < len(out):
             _end(acc, out[filled], 0)
             filled += 1
-            _begin(acc, acc.bar_end, duration, staleness)
+            _next(acc, ts, duration, staleness)
         if ts >= acc.bar_end:
             break
         if is_trade:

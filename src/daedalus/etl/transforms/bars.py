@@ -41,6 +41,8 @@ class BarAggregationTransform:
     between others are emitted; the bar in which the recording ends only with `partial`. Each width has a directory of
     its own, ``duration=60``.
 
+    A silence longer than a day is not filled: the market was not recorded, or an event carries a wrong time.
+
     Parameters
     ----------
     durations

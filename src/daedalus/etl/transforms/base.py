@@ -6,6 +6,7 @@ transform must give the same rows however its streams are cut into chunks.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import pyarrow as pa
@@ -78,7 +79,7 @@ class Output:
     time_column: str
     metadata: tuple[tuple[str, str], ...] = ()
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The Arrow schema, each field with its unit and doc."""
         return pa.schema([arrow_field(column) for column in self.columns])

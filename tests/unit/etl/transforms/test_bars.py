@@ -186,6 +186,21 @@ def test_more_empty_bars_than_the_buffer_holds() -> None:
     assert sum(table["is_empty"].to_pylist()) == 19_999
 
 
+DAY = 86_400
+
+
+@pytest.mark.parametrize("duration", [60, 3600])
+def test_a_silence_longer_than_a_day_is_not_filled(duration: int) -> None:
+    def found(seconds: int) -> list[dict[str, Any]]:
+        book, trades = [book_row(0), book_row(seconds * S, 101.0)], [trade(0, 10.0), trade(seconds * S, 11.0)]
+        return bars(book, trades, (duration,), partial=True)[duration].to_pylist()
+
+    filled, cut = found(DAY + duration), found(DAY + duration + 1)
+    assert len(filled) == (DAY + duration) // duration + 1
+    assert [bar["bar_start"] // S for bar in cut] == [0, DAY + duration]
+    assert cut == [filled[0], filled[-1]]
+
+
 def test_every_column_is_declared_with_a_meaning() -> None:
     schema = bar_output(60).schema
     assert all(schema.field(column.name).metadata[b"doc"] for column in BAR_COLUMNS)
@@ -237,7 +252,7 @@ trade_rows = times.flatmap(
 cut_lists = st.lists(st.integers(0, 40), max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(book_rows, trade_rows, cut_lists, cut_lists, st.booleans())
 def test_bars_equal_the_naive_reference_in_any_chunks(
     book: list[dict[str, Any]],
