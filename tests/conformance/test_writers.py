@@ -11,7 +11,7 @@ import pytest
 from daedalus.ingestion.writers.ndjson_segment import read_rows, read_sidecar
 from daedalus.ingestion.writers.registry import WRITERS
 from daedalus.shared.errors import StorageError
-from daedalus.shared.events import channel_of, row_count
+from daedalus.shared.events import Trade, channel_of, row_count
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS, parse_partition_path
 from daedalus.shared.schemas import arrow_schema
 from daedalus.shared.segment import SegmentFooter, SegmentName
@@ -210,3 +210,15 @@ async def test_the_layout_is_the_user_s(make, columns):
     assert sorted(numbers(writer)) == sorted(expected_numbers(events))
     for path in segments(writer):
         assert [part.split("=")[0] for part in path.parent.parts if "=" in part] == columns
+
+
+async def test_an_event_that_no_column_takes_costs_itself_and_is_entered(make):
+    writer, events = make(batch_size=50), list(seeded_events(200))
+    bad = Trade(collected_at=START_NS + 5, exchange="testex", symbol="BTC-USD", price="not a number", trade_id="x")
+    await writer.start()
+    await writer.write([*events[:60], bad, *events[60:]])
+    await writer.close()
+    assert sorted(numbers(writer)) == sorted(expected_numbers(events))
+    entered = rows(writer, "gaps").filter(pl.col("reason") == "parse_error")
+    assert entered.select("symbol", "channel", "missed").rows() == [("BTC-USD", "trades", 1)]
+    assert "not a number" in entered["detail"][0]

@@ -1,4 +1,7 @@
-"""The contract of a reader: a file of recorded frames in, typed messages out, in the order in which they arrived.
+"""The contracts of readers: a recorded file in, what happened out, in the order in which it arrived.
+
+A `Reader` gives typed messages. A `CaptureReader` is for formats that keep an exchange's own frames: it gives each of
+them as the text that went over the wire, and leaves what it says to those who know the exchange.
 
 A reader keeps prices and sizes as the text that was recorded, sorts nothing and drops nothing: what is neither book nor
 trade comes out as `Control`, what cannot be read as `Unreadable`, so that the messages of a file always add up.
@@ -6,7 +9,7 @@ trade comes out as `Control`, what cannot be read as `Unreadable`, so that the m
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -98,3 +101,38 @@ class Reader(Protocol):
         CorruptError
             The file as a whole is not of the format, or breaks off. What came before the break has been yielded.
         """
+
+
+CaptureKind = Literal["received", "connected", "sent", "answered"]
+
+
+class Capture(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One thing that was captured.
+
+    Attributes
+    ----------
+    line
+        Where it stands in the file: 1 is the first line or message.
+    received_ns
+        The recorder's clock, ns since the epoch. Where the format holds none: the exchange's time of the message, or of
+        the one before.
+    kind
+        A frame that a websocket brought, a connect, a message sent, or the answer to a REST request.
+    url
+        The address connected to, sent to or asked, where the format holds it; empty for frames received.
+    text
+        The frame, message or body, exactly as it was; empty for a connect.
+    """
+
+    line: int
+    received_ns: int
+    kind: CaptureKind
+    url: str = ""
+    text: str = ""
+
+
+class CaptureReader(Protocol):
+    """What a format of captured frames implements: a function of a file."""
+
+    def __call__(self, path: Path) -> Iterator[Capture | Unreadable]:
+        """Yield everything in a file in its order, holding one thing at a time. Raises as `Reader` does."""

@@ -8,45 +8,16 @@ Times have up to nine decimals and are read exactly, not through a float.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
-from daedalus.recordings.base import Unreadable
+from daedalus.recordings.base import Capture, CaptureKind, Unreadable
 from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.shared.errors import CorruptError, NotFoundError
-
-CaptureKind = Literal["received", "connected", "sent", "answered"]
 
 _TEXT_MAX = 200
 _TIME = r"(?P<s>\d{1,11})(?:\.(?P<decimals>\d{1,9}))?"
 _RECEIVED = re.compile(rf"{_TIME}: (?P<text>.*)", re.DOTALL)
 _OTHER = re.compile(rf"(?P<url>\S+) (?P<arrow><->|<-|->) {_TIME}(?:: (?P<text>.*))?", re.DOTALL)
 _KINDS: dict[str, CaptureKind] = {"<->": "connected", "<-": "sent", "->": "answered"}
-
-
-class Capture(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One line of a capture.
-
-    Attributes
-    ----------
-    line
-        Its number in the file, from 1.
-    received_ns
-        The recorder's clock, ns since the epoch.
-    kind
-        What happened.
-    url
-        The address connected to, sent to or asked; empty for frames received.
-    text
-        The frame, message or body, exactly as it was; empty for a connect.
-    """
-
-    line: int
-    received_ns: int
-    kind: CaptureKind
-    url: str = ""
-    text: str = ""
 
 
 def read_cryptofeed(path: Path) -> Iterator[Capture | Unreadable]:

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from daedalus.ingestion.collectors.base import OpenGaps
-from daedalus.ingestion.collectors.coinbase_messages import Counters, SeenTrades
+from daedalus.ingestion.collectors.coinbase_messages import SeenTrades
 from daedalus.ingestion.collectors.coinbase_parser import BACKWARD_MAX, CoinbaseParser
+from daedalus.ingestion.collectors.coinbase_settings import Carried
+from daedalus.ingestion.collectors.watchdog import Watchdog
 from daedalus.shared.errors import MalformedError
 from daedalus.shared.events import BookDelta, BookSnapshot, Gap, Ticker, Trade, unpack_changes, unpack_levels
 
@@ -14,16 +16,16 @@ NOW = 1_787_610_853_000_000_000
 ALL_CHANNELS = ("trades", "ticker", "l2", "orderbook")
 
 
-def make(channels=ALL_CHANNELS, depth=5, interval_ms=0, gaps=None, seen=None, symbols=("BTC-USD",)):
+def make(channels=ALL_CHANNELS, depth=5, interval_ms=0, gaps=None, seen=None, watchdog=None, symbols=("BTC-USD",)):
     return CoinbaseParser(
         exchange="coinbase",
         symbols=symbols,
         channels=channels,
         depth=depth,
         interval_ms=interval_ms,
-        gaps=gaps if gaps is not None else OpenGaps("coinbase"),
-        seen=seen or SeenTrades(),
-        counters=Counters(),
+        carried=Carried(
+            gaps if gaps is not None else OpenGaps("coinbase"), seen or SeenTrades(), watchdog=watchdog or Watchdog({})
+        ),
     )
 
 
@@ -205,7 +207,8 @@ def test_times_that_were_not_sent_are_null():
     text = level2(0, "snapshot", ("bid", "10", "1")).replace("2026-08-24T22:34:13.5Z", "1970-01-01T00:00:00Z")
     events = feed(make(), text)
     assert unpack_changes(of(BookDelta, events)[0].changes)[0][0] is None
-    assert of(BookSnapshot, events)[0].timestamp is None
+    # The message's own time stands in for the book's.
+    assert of(BookSnapshot, events)[0].timestamp == 1787610853793075
 
 
 def test_only_what_is_asked_for_is_recorded():

@@ -12,7 +12,7 @@ from daedalus.ingestion.collectors.base import Backoff, Collector
 from daedalus.ingestion.orchestrators.event_queue import EventQueue
 from daedalus.ingestion.writers.base import Writer
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
-from daedalus.shared.errors import RefusedError, SchemaError, StorageError, TransientCollectorError
+from daedalus.shared.errors import RefusedError, StorageError, TransientCollectorError
 from daedalus.shared.events import Event, Gap
 
 log = structlog.get_logger(__name__)
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 HEALTHY_S = 30.0
 #: Wait after the disk refused a flush.
 DISK_RETRY_S = 1.0
+#: Rows that are flushed before the interval is over, so that a burst does not fill the memory.
+FLUSH_BYTES = 8 << 20
 #: Seconds between two looks at the disk budget.
 ROOM_INTERVAL_S = 60.0
 
@@ -233,23 +235,12 @@ class IngestionPipeline:
             events = await self._queue.get(self._batch_size, wait)
             if events:
                 self.stats.last_event_ns = events[-1].collected_at
-                await self._write(events)
-            if self._clock.monotonic() >= due:
+                await self._writer.write(events)
+            if self._clock.monotonic() >= due or self._writer.buffered_bytes > FLUSH_BYTES:
                 await self._retry(self._writer.flush)
                 due = self._clock.monotonic() + self._flush_s
             if ending and not events:
                 return
-
-    async def _write(self, events: Sequence[Event]) -> None:
-        """Hand events over; one that no column takes costs itself alone."""
-        try:
-            await self._writer.write(events)
-        except SchemaError as error:
-            if len(events) == 1:
-                log.error("event_unwritable", error=str(error))
-                return
-            for event in events:
-                await self._write([event])
 
     async def _retry(self, action: Callable[[], Awaitable[None]]) -> None:
         """Do it again until the disk takes it; meanwhile events wait in the bounded queue."""

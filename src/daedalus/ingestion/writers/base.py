@@ -64,8 +64,8 @@ class WriterStats:
 class Writer(Protocol):
     """Takes events in arrival order and makes them durable, flush by flush.
 
-    `write` only buffers. What `flush` returned for is on the device and survives `kill -9` and a power cut.
-    `close` seals everything. All three are awaited by one task only.
+    `write` only buffers; an event that no column takes becomes an entry of the gap ledger. What `flush` returned for
+    is on the device and survives `kill -9` and a power cut. `close` seals everything. All are awaited by one task.
     """
 
     stats: WriterStats
@@ -78,7 +78,11 @@ class Writer(Protocol):
         """Take the directory for this process alone and finish what an earlier one left behind."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Buffer events. Events that are no rows of any channel are an error."""
+        """Buffer events in arrival order."""
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Return how much memory the rows take that are not durable yet."""
 
     async def flush(self) -> None:
         """Make all buffered rows durable; do nothing when there are none."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.ma
 import pyarrow as pa
 
 from daedalus.shared.errors import SchemaError
@@ -13,7 +14,9 @@ from daedalus.shared.events import (
     BookDelta,
     BookSnapshot,
     Event,
+    Gap,
     channel_of,
+    row_count,
 )
 from daedalus.shared.schemas import CHANNELS, arrow_schema
 
@@ -33,6 +36,36 @@ def record_batches(events: Iterable[Event]) -> list[tuple[str, pa.RecordBatch]]:
     for event in events:
         by_channel.setdefault(channel_of(event), []).append(event)
     return [(channel, _batch(channel, rows)) for channel, rows in by_channel.items()]
+
+
+def record_batches_of_all(events: Sequence[Event]) -> list[tuple[str, pa.RecordBatch]]:
+    """Turn events into (channel, rows); one that no column takes is replaced by its entry in the gap ledger."""
+    try:
+        return record_batches(events)
+    except SchemaError:
+        return record_batches([event if _fits(event) else _unwritable(event) for event in events])
+
+
+def _fits(event: Event) -> bool:
+    try:
+        record_batches([event])
+    except SchemaError:
+        return False
+    return True
+
+
+def _unwritable(event: Event) -> Gap:
+    return Gap(
+        collected_at=event.collected_at,
+        exchange=event.exchange,
+        symbol=event.symbol,
+        channel=channel_of(event),
+        started_at=event.collected_at - 1,
+        ended_at=event.collected_at,
+        reason="parse_error",
+        missed=row_count(event),
+        detail=f"a value that its column cannot hold: {event!r:.300}",
+    )
 
 
 def _batch(channel: str, events: list[Any]) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ import structlog
 
 import daedalus
 from daedalus.ingestion.writers.base import RawPaths, Stream, WriterStats
-from daedalus.ingestion.writers.columns import record_batches
+from daedalus.ingestion.writers.columns import record_batches_of_all
 from daedalus.ingestion.writers.journal import Head, JournalWriter, SealOptions, journal_id
 from daedalus.ingestion.writers.recovery import journals_left_behind, take_lock
 from daedalus.ingestion.writers.seal_queue import SealQueue
@@ -46,7 +46,7 @@ class JournaledWriter:
     compression, compression_level
         Of the segments: one of `compressions`; a level counts for zstd and gzip.
     batch_size
-        Events turned into columns before other tasks get their turn.
+        Events turned into columns at once, before other tasks get their turn.
     clock, rng
         The time and the randomness of journal ids.
 
@@ -86,7 +86,9 @@ class JournaledWriter:
         self._journal_bytes_max, self._unsealed_ns = int(journal_max_mb * (1 << 20)), int(max_unsealed_seconds * 1e9)
         size = int(segment_max_mb * (1 << 20))
         self._seal_options = SealOptions(tuple(partition_by), size, compression, compression_level, self.format)
+        self._events: list[Event] = []
         self._pending: dict[str, list[pa.RecordBatch]] = {}
+        self._pending_bytes = 0
         self._acknowledged: dict[Stream, int] = {}
         self._journal: JournalWriter | None = None
         self._lock_fd = -1
@@ -119,14 +121,24 @@ class JournaledWriter:
             self._seal_queue.put(path)
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Buffer events as columns, all of them or none. Durable after the next `flush`."""
-        converted = []
-        for start in range(0, len(events), self._batch_size):
-            converted += record_batches(events[start : start + self._batch_size])
+        """Buffer events, as columns once there are `batch_size` of them. Durable after the next `flush`."""
+        self._events += events
+        while len(self._events) >= self._batch_size:
+            self._convert(self._batch_size)
             await asyncio.sleep(0)
-        for channel, batch in converted:
+
+    def _convert(self, count: int) -> None:
+        """Turn the oldest events into columns; a frame's few at a time would cost ten times as much."""
+        events, self._events = self._events[:count], self._events[count:]
+        for channel, batch in record_batches_of_all(events):
             self._pending.setdefault(channel, []).append(batch)
+            self._pending_bytes += batch.nbytes
             self.stats.rows[channel] = self.stats.rows.get(channel, 0) + batch.num_rows
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Return how much memory the rows take that are not durable yet."""
+        return self._pending_bytes
 
     async def flush(self) -> None:
         """Make the buffered rows durable, then begin a new journal if this one is full or its hour is over.
@@ -137,6 +149,8 @@ class JournaledWriter:
             When the disk refuses. The rows stay buffered, and `flush` can be called again.
         """
         journal, now = self._open_journal(), self._clock.now_ns()
+        if self._events:
+            self._convert(len(self._events))
         hour = now - now % _HOUR_NS
         if journal.head.created_at < hour:
             # What still belongs to the hour that is over goes with it: one segment an hour and stream, not two.
@@ -199,6 +213,7 @@ class JournaledWriter:
             journal.append(taken)
         self.stats.journal_bytes = journal.bytes_written
         self._pending = {channel: batches for channel, batches in kept.items() if batches}
+        self._pending_bytes = sum(batch.nbytes for batches in self._pending.values() for batch in batches)
         for channel, batch in taken:
             self._acknowledge(channel, batch)
 

@@ -21,17 +21,17 @@ import pyarrow.compute as pc
 
 from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.columns import record_batches
+from daedalus.ingestion.writers.grouping import Group, group_rows
 from daedalus.ingestion.writers.journal import JournalReader
 from daedalus.ingestion.writers.segment_file import SealedSegment, SegmentFiles
-from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.shared.errors import CorruptError, DaedalusError, StorageError
 from daedalus.shared.events import Gap
-from daedalus.shared.partitioning import PartitionKey
 from daedalus.storage.ledger import Ledger
 from daedalus.storage.local import publish, sync_dir
 
 PASS_BYTES_MAX = 48 << 20
-_HOUR_NS = 3600 * NS_PER_SECOND
+#: Rows that the first reading looks at together.
+PLAN_BYTES = 8 << 20
 NICENESS = 10
 
 
@@ -46,20 +46,11 @@ class SealReport(msgspec.Struct):
     unledgered: str | None = None
 
 
-@dataclass(frozen=True, order=True)
-class Group:
-    """The rows that share a directory."""
-
-    channel: str
-    path: str
-
-
 @dataclass
 class _Plan:
-    """What the first pass learns."""
+    """What the first reading learns: rows and bytes of each directory, the streams, the newest row."""
 
     bytes: dict[Group, float] = field(default_factory=dict)
-    keys: dict[Group, PartitionKey] = field(default_factory=dict)
     streams: set[tuple[str, str, str]] = field(default_factory=set)
     newest: int | None = None
 
@@ -113,19 +104,27 @@ def _exclusive(journal: Path) -> Iterator[bool]:
 
 
 def _seal_rows(reader: JournalReader, ready: Path) -> SealReport:
-    plan = _plan(reader)
+    plan, partition_by = _plan(reader), reader.head.seal.partition_by
     crash = _crash_rows(reader, plan) if not reader.ended else None
     if crash is not None:
-        _note(plan, "gaps", crash, reader.head.seal.partition_by)
+        _note(plan, "gaps", crash, partition_by)
     files = SegmentFiles(reader.head, ready, reader.path.parent)
-    for groups in _passes(plan.bytes):
+    passes = _passes(plan.bytes)
+    for groups in passes:
         for channel, batch in _with(reader, crash):
-            for group, _, rows in _split(channel, batch, reader.head.seal.partition_by):
-                if group in groups:
-                    files.add(group.channel, group.path, plan.keys[group], rows)
+            rows = batch if len(passes) == 1 else _of_groups(channel, batch, groups, partition_by)
+            if rows.num_rows:
+                files.add(channel, rows)
         files.finish()
-    damage = reader.damage
-    return SealReport(reader.head.journal, files.sealed, crashed=not reader.ended, damage=damage)
+    return SealReport(reader.head.journal, files.sealed, crashed=not reader.ended, damage=reader.damage)
+
+
+def _of_groups(
+    channel: str, batch: pa.RecordBatch, groups: set[Group], partition_by: tuple[str, ...]
+) -> pa.RecordBatch:
+    grouping = group_rows(channel, batch, partition_by)
+    wanted = np.array([group in groups for group in grouping.groups])
+    return batch if wanted.all() else batch.filter(pa.array(wanted[grouping.codes]))
 
 
 def _with(reader: JournalReader, extra: pa.RecordBatch | None) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -136,19 +135,35 @@ def _with(reader: JournalReader, extra: pa.RecordBatch | None) -> Iterator[tuple
 
 def _plan(reader: JournalReader) -> _Plan:
     plan = _Plan(streams=set(reader.head.streams), newest=reader.head.last_collected_at)
+    held: dict[str, list[pa.RecordBatch]] = {}
+    size = 0
     for channel, batch in reader.frames():
-        _note(plan, channel, batch, reader.head.seal.partition_by)
+        held.setdefault(channel, []).append(batch)
+        size += batch.nbytes
+        if size > PLAN_BYTES:
+            _note_all(plan, held, reader.head.seal.partition_by)
+            size = 0
+    _note_all(plan, held, reader.head.seal.partition_by)
     return plan
 
 
-def _note(plan: _Plan, channel: str, batch: pa.RecordBatch, partition_by: tuple[str, ...]) -> None:
-    for group, key, rows in _split(channel, batch, partition_by):
-        plan.keys.setdefault(group, key)
-        plan.bytes[group] = plan.bytes.get(group, 0.0) + batch.nbytes * rows.num_rows / batch.num_rows
+def _note_all(plan: _Plan, held: dict[str, list[pa.RecordBatch]], partition_by: tuple[str, ...]) -> None:
+    """Note many flushes at once: each alone has few rows of each of many markets."""
+    for channel, batches in held.items():
+        _note(plan, channel, pa.Table.from_batches(batches), partition_by)
+    held.clear()
+
+
+def _note(plan: _Plan, channel: str, rows: pa.Table, partition_by: tuple[str, ...]) -> None:
+    grouping = group_rows(channel, rows, partition_by)
+    row_bytes = rows.nbytes / rows.num_rows
+    counts = np.bincount(grouping.codes, minlength=len(grouping.groups))
+    for group, count in zip(grouping.groups, counts.tolist(), strict=True):
+        plan.bytes[group] = plan.bytes.get(group, 0.0) + row_bytes * count
+    if channel != "gaps":
+        plan.streams.update((channel, exchange, symbol) for exchange, symbol in grouping.markets)
         newest = pc.max(rows["collected_at"]).as_py()
-        if channel != "gaps":
-            plan.streams.add((channel, rows["exchange"][0].as_py(), rows["symbol"][0].as_py()))
-            plan.newest = newest if plan.newest is None else max(plan.newest, newest)
+        plan.newest = newest if plan.newest is None else max(plan.newest, newest)
 
 
 def _passes(sizes: dict[Group, float]) -> list[set[Group]]:
@@ -162,25 +177,6 @@ def _passes(sizes: dict[Group, float]) -> list[set[Group]]:
         passes[-1].add(group)
         room -= sizes[group]
     return passes
-
-
-def _split(
-    channel: str, batch: pa.RecordBatch, partition_by: tuple[str, ...]
-) -> Iterator[tuple[Group, PartitionKey, pa.RecordBatch]]:
-    """Yield runs of rows of one market and hour. A flush is sorted by market, so there are few."""
-    hours = batch["collected_at"].to_numpy() // _HOUR_NS
-    changed = np.zeros(batch.num_rows, bool)
-    changed[:1] = True
-    changed[1:] = hours[1:] != hours[:-1]
-    for name in ("exchange", "symbol"):
-        codes = batch[name].dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        changed[1:] |= codes[1:] != codes[:-1]
-    starts = np.flatnonzero(changed)
-    for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
-        rows = batch.slice(start, end - start)
-        exchange, symbol = rows["exchange"][0].as_py(), rows["symbol"][0].as_py()
-        key = PartitionKey.of(exchange, symbol, int(hours[start]) * _HOUR_NS)
-        yield Group(channel, key.path(partition_by)), key, rows
 
 
 def _crash_rows(reader: JournalReader, plan: _Plan) -> pa.RecordBatch | None:

@@ -1,16 +1,15 @@
 """Segment files: rows of one directory in, whole and synced files out, in the format that the journal asks for."""
 
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 import daedalus
 from daedalus.ingestion.writers.encoding import ROW_GROUP_ROWS
+from daedalus.ingestion.writers.grouping import Group, by_directory
 from daedalus.ingestion.writers.journal import Head
 from daedalus.ingestion.writers.ndjson_segment import NdjsonEncoder
 from daedalus.ingestion.writers.parquet_segment import ParquetEncoder
@@ -20,8 +19,8 @@ from daedalus.shared.schemas import CHANNELS, PARTITION_DTYPES, arrow_type
 from daedalus.shared.segment import SegmentFooter, SegmentName
 from daedalus.storage.local import TEMP_SUFFIX, publish
 
-#: Rows of one directory are encoded when they reach this size in memory, so that no partition needs more.
-PIECE_BYTES_MAX = 48 << 20
+#: Rows are put in order and encoded when they reach this size in memory, so that no partition needs more.
+PIECE_BYTES_MAX = 64 << 20
 
 
 class Encoder(Protocol):
@@ -59,17 +58,8 @@ class SealedSegment(msgspec.Struct):
     bytes: int
 
 
-@dataclass
-class _Pending:
-    channel: str
-    key: PartitionKey
-    rows: list[pa.RecordBatch] = field(default_factory=list)
-    nbytes: int = 0
-    next_row: int = 0
-
-
 class SegmentFiles:
-    """Collects the rows of a pass by directory and publishes them.
+    """Collects the rows of a pass, puts them in order by directory, and publishes them.
 
     Row numbers count within a directory over the whole journal. Rows that an earlier, interrupted run already published
     are passed over.
@@ -80,40 +70,39 @@ class SegmentFiles:
         self._head = head
         self._ready = ready
         self._temporary = temporary
-        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._held: dict[str, list[pa.RecordBatch]] = {}
+        self._held_bytes = 0
+        self._next_row: dict[Group, int] = {}
         self._temp_count = 0
         for left in temporary.glob(f"{head.journal}.*{TEMP_SUFFIX}"):
             left.unlink()
 
-    def add(self, channel: str, path: str, key: PartitionKey, rows: pa.RecordBatch) -> None:
-        """Take rows of a directory, in arrival order."""
-        pending = self._pending.setdefault((channel, path), _Pending(channel, key))
-        # A slice keeps the whole flush in memory; taking copies just its rows.
-        pending.rows.append(rows.take(pa.array(np.arange(rows.num_rows))))
-        pending.nbytes += pending.rows[-1].nbytes
-        if pending.nbytes > PIECE_BYTES_MAX:
-            self._write(path, pending)
+    def add(self, channel: str, rows: pa.RecordBatch) -> None:
+        """Take rows of a channel, in arrival order."""
+        self._held.setdefault(channel, []).append(rows)
+        self._held_bytes += rows.nbytes
+        if self._held_bytes > PIECE_BYTES_MAX:
+            self.finish()
 
     def finish(self) -> None:
-        """Publish what the pass collected and forget it."""
-        for (_, path), pending in self._pending.items():
-            if pending.rows:
-                self._write(path, pending)
-        self._pending.clear()
+        """Publish what was taken and forget it."""
+        for channel, batches in self._held.items():
+            # One table a channel: thousands of flushes in hundreds of markets would be millions of tiny slices.
+            table = pa.Table.from_batches(batches).combine_chunks()
+            for group, key, rows in by_directory(channel, table, self._head.seal.partition_by):
+                self._write(group, key, rows)
+        self._held.clear()
+        self._held_bytes = 0
 
-    def _write(self, path: str, pending: _Pending) -> None:
-        table = pa.Table.from_batches(pending.rows)
-        pending.rows, pending.nbytes = [], 0
-        clock = table["collected_at"].to_numpy()
-        if np.any(clock[1:] < clock[:-1]):
-            table = table.take(pa.array(np.argsort(clock, kind="stable")))
+    def _write(self, group: Group, key: PartitionKey, table: pa.Table) -> None:
         symbol = table["symbol"][0].as_py()
-        first, pending.next_row = pending.next_row, pending.next_row + table.num_rows
-        folder = self._ready / pending.channel / path
-        done = self._already(folder, first, pending.next_row)
-        table = self._partitioned(table.slice(done - first), pending)
+        first = self._next_row.get(group, 0)
+        self._next_row[group] = end = first + table.num_rows
+        folder = self._ready / group.channel / group.path
+        done = self._already(folder, first, end)
+        table = self._partitioned(table.slice(done - first), key)
         while table.num_rows:
-            rows = self._write_file(folder, table, pending.channel, symbol, done)
+            rows = self._write_file(folder, table, group.channel, symbol, done)
             table, done = table.slice(rows), done + rows
 
     def _already(self, folder: Path, first: int, end: int) -> int:
@@ -135,9 +124,9 @@ class SegmentFiles:
     def _note(self, path: Path, rows: int, size: int) -> None:
         self.sealed.append(SealedSegment(str(path.relative_to(self._ready)), rows, size))
 
-    def _partitioned(self, table: pa.Table, pending: _Pending) -> pa.Table:
+    def _partitioned(self, table: pa.Table, key: PartitionKey) -> pa.Table:
         """Set the partition columns to the values in the path."""
-        values = pending.key.values(self._head.seal.partition_by)
+        values = key.values(self._head.seal.partition_by)
         for name, value in values.items():
             column = pa.repeat(pa.scalar(value, arrow_type(PARTITION_DTYPES[name])), table.num_rows)
             at = table.schema.get_field_index(name)
