@@ -29,7 +29,7 @@ from daedalus.shared.events import Gap
 from daedalus.storage.ledger import Ledger
 from daedalus.storage.local import publish, sync_dir
 
-PASS_BYTES_MAX = 48 << 20
+PASS_BYTES_MAX = 32 << 20
 #: Rows that the first reading looks at together.
 PLAN_BYTES = 8 << 20
 NICENESS = 10

@@ -20,7 +20,7 @@ from daedalus.shared.segment import SegmentFooter, SegmentName
 from daedalus.storage.local import TEMP_SUFFIX, publish
 
 #: Rows are put in order and encoded when they reach this size in memory, so that no partition needs more.
-PIECE_BYTES_MAX = 64 << 20
+PIECE_BYTES_MAX = 40 << 20
 
 
 class Encoder(Protocol):
@@ -86,12 +86,13 @@ class SegmentFiles:
 
     def finish(self) -> None:
         """Publish what was taken and forget it."""
-        for channel, batches in self._held.items():
+        while self._held:
             # One table a channel: thousands of flushes in hundreds of markets would be millions of tiny slices.
-            table = pa.Table.from_batches(batches).combine_chunks()
+            channel, batches = self._held.popitem()
+            table = pa.Table.from_batches(batches)
+            del batches
             for group, key, rows in by_directory(channel, table, self._head.seal.partition_by):
                 self._write(group, key, rows)
-        self._held.clear()
         self._held_bytes = 0
 
     def _write(self, group: Group, key: PartitionKey, table: pa.Table) -> None:
