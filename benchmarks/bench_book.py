@@ -3,9 +3,10 @@
 import heapq
 import random
 import time
+import tracemalloc
 
 from daedalus.shared.book import OrderBook
-from daedalus.shared.events import pack_changes, pack_levels
+from daedalus.shared.events import BookSnapshot, pack_changes, pack_levels
 
 LEVELS = 22_000
 UPDATES = 20_000
@@ -64,8 +65,30 @@ def _dicts(book, updates, best_bids, best_asks) -> float:  # type: ignore[no-unt
     return (time.perf_counter() - began) / PEER_UPDATES * 1e6
 
 
+def queued_bytes(levels: int) -> float:
+    """Return the memory that a book of so many levels a side takes while it waits in the queue."""
+    book = [(60_000 - i / 100, 1.0 + i) for i in range(levels)]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    waiting = [
+        BookSnapshot(
+            collected_at=1_750_341_600_000_000_000 + n,
+            exchange="coinbase",
+            symbol="BTC-USD",
+            timestamp=1_750_341_600_000_000 + n,
+            nonce=10**9 + n,
+            bids=pack_levels(book),
+            asks=pack_levels(book),
+        )
+        for n in range(1_000)
+    ]
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return taken / len(waiting)
+
+
 def main() -> None:
-    """Print microseconds an update and the ratios."""
+    """Print microseconds an update and the ratios, and what a queued book takes."""
     book, updates = market(random.Random(1))
     mine = ours(book, updates)
     print(f"book of {2 * LEVELS:,} levels, an update and its top {DEPTH}, both sides, packed:")
@@ -73,6 +96,10 @@ def main() -> None:
     for name, peer in (("dict and heap", heap), ("dict, sorted anew", sorted_anew)):
         cost = peer(book, updates)
         print(f"  {name:<18}  {cost:9.1f} us   {cost / mine:,.0f} times ours")
+    for levels in (20, 50):
+        floor = 2 * levels * 16
+        taken = queued_bytes(levels)
+        print(f"a queued {levels}-level book: {taken:,.0f} bytes, {taken / floor:.2f} times its {floor:,} of numbers")
 
 
 if __name__ == "__main__":
