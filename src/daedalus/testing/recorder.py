@@ -1,7 +1,7 @@
 """A recorder to be killed: writes numbered events and tells, after each flush, which are durable.
 
-Run as ``python -m daedalus.testing.recorder BASE FIRST_NUMBER EVENTS_PER_SECOND [SECONDS [JOURNAL_MB]]``. Each line that it
-prints is the number of the newest acknowledged event.
+Run as ``python -m daedalus.testing.recorder BASE FIRST_NUMBER EVENTS_PER_SECOND [SECONDS [JOURNAL_MB]]``. Each line
+that it prints is the number of the newest acknowledged event.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+from daedalus.shared.clock import SystemClock
 from daedalus.shared.errors import StorageError
 from daedalus.shared.events import BookSnapshot, Event, Trade, pack_levels
 
@@ -21,9 +22,10 @@ FLUSH_S = 0.05
 
 def numbered_events(first: int, count: int, rng: random.Random) -> Iterator[Event]:
     """Yield events that carry their number: a trade's id, a book's nonce."""
+    clock = SystemClock()
     book = pack_levels([(100.0 - i / 100, 1.0 + i) for i in range(20)])
     for number in range(first, first + count):
-        common = {"collected_at": time.time_ns(), "exchange": "testex", "symbol": SYMBOLS[rng.randrange(50)]}
+        common = {"collected_at": clock.now_ns(), "exchange": "testex", "symbol": SYMBOLS[rng.randrange(50)]}
         if number % 2:
             yield Trade(**common, trade_id=str(number), price=100.0, amount=1.0, side="buy")  # type: ignore[arg-type]
         else:
