@@ -41,9 +41,12 @@ def _sent_against_recorded(ready: Path, sent: dict[str, Any]) -> list[str]:
     trades = _read(ready / "trades").height
     changes = sum(connection["sent"]["changes"] for connection in sent["connections"])
     executed = sum(connection["sent"]["trades"] for connection in sent["connections"])
+    late = ""
+    if (changes, executed) != (l2, trades):
+        late = " (the rest was on its way when the recorder closed the connection)"
     return [
-        f"the exchange sent {changes:,} book changes and {executed:,} trades until the recorder closed the connection;",
-        f"recorded are {l2:,} and {trades:,}.",
+        f"the exchange sent {changes:,} book changes and {executed:,} trades;",
+        f"recorded are {l2:,} and {trades:,}{late}.",
     ]
 
 

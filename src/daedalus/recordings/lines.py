@@ -11,6 +11,8 @@ from daedalus.shared.errors import CorruptError, NotFoundError
 
 #: The beginning of a line that an `Unreadable` quotes.
 TEXT_MAX = 200
+#: Bytes that are no text become lone surrogates, which no JSON decoder takes: they cost their line, not the file.
+_STRAY = "surrogateescape"
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 
 
@@ -29,7 +31,7 @@ def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
     NotFoundError
         There is no such file.
     CorruptError
-        It is no text, or breaks off. What came before the break has been yielded.
+        It breaks off. What came before the break has been yielded.
     """
     try:
         with _open(path) as lines:
@@ -38,7 +40,7 @@ def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
                     yield number, text
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such recording") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise CorruptError(f"{path}: not {what}, or not the whole of it ({error}): copy the file again") from error
 
 
@@ -46,7 +48,7 @@ def _open(path: Path) -> IO[str]:
     with path.open("rb") as file:
         head = file.read(len(_XZ))
     if head.startswith(_GZIP):
-        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+        return gzip.open(path, "rt", encoding="utf-8", errors=_STRAY, newline="\n")
     if head == _XZ:
-        return lzma.open(path, "rt", encoding="utf-8", newline="\n")
-    return path.open(encoding="utf-8", newline="\n")
+        return lzma.open(path, "rt", encoding="utf-8", errors=_STRAY, newline="\n")
+    return path.open(encoding="utf-8", errors=_STRAY, newline="\n")

@@ -7,13 +7,14 @@ sockets: `server` and `connection` do. A new exchange is one file with a protoco
 The updates, and what market time is, are in `updates`.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import ClassVar, Literal, Protocol
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
-from daedalus.sandbox.updates import Batch, Kind, Update
+from daedalus.sandbox.updates import Batch, Kind, Recorded, Update
 from daedalus.sandbox.view import MarketView
 
 
@@ -26,18 +27,18 @@ class Feed(Protocol):
         The market as of the batches taken from this feed. The taker applies each update to it.
     time_us
         Market time at the open; afterwards that of the last batch is what counts.
+    overrun
+        Set when the taker has fallen further behind than the feed may hold: what follows is lost to it.
     """
 
     view: MarketView
     time_us: int
+    overrun: asyncio.Event
 
     def __aiter__(self) -> AsyncIterator[Batch]:
-        """Yield batches, an empty one at least every 100 ms of wall time while the feed is paced; ends with the market.
+        """Yield batches, an empty one at least every 100 ms of wall time while the feed is paced.
 
-        Raises
-        ------
-        SlowConsumerError
-            The taker fell further behind than the feed may hold.
+        Ends with the market, or after an overrun.
         """
 
     def close(self) -> None:
@@ -69,15 +70,11 @@ class MarketSource(Protocol):
         """Drive the market until cancelled. Called once, by the server. A playback has nothing to drive: returns."""
 
 
-class SlowConsumerError(Exception):
-    """A client reads more slowly than the market moves, for longer than the sandbox holds data back for it."""
-
-
-FrameKind = Literal["snapshot", "changes", "past_trades", "trades", "ticker", "heartbeat", "control", "fault"]
+FrameKind = Literal["snapshot", "changes", "past_trades", "trades", "ticker", "heartbeat", "control", "ping", "fault"]
 
 
 class OutFrame(msgspec.Struct, frozen=True, gc=False):
-    """One text frame, with what the server counts of it.
+    """One text frame, with what the server counts of it. Of kind "ping" it is a websocket ping and its payload.
 
     Attributes
     ----------
@@ -87,17 +84,26 @@ class OutFrame(msgspec.Struct, frozen=True, gc=False):
         Whose it is; empty if nobody's.
     items
         Levels, changes, trades or tickers in it.
+    is_numbered
+        The exchange's own numbering or checksum shows when it is missing: what a skipped sequence may lose.
     """
 
     data: bytes
     kind: FrameKind
     product: str = ""
     items: int = 0
+    is_numbered: bool = True
 
     @property
     def is_flow(self) -> bool:
         """Whether losing it loses market data: changes or trades, not an empty frame."""
         return self.kind in ("changes", "trades") and self.items > 0
+
+
+def passed_on(frame: Recorded, data: bytes = b"") -> OutFrame:
+    """Return a recorded frame to be sent: its text, or `data` where the session wraps it anew."""
+    kind: FrameKind = "control" if frame.kind == "answer" else frame.kind
+    return OutFrame(data or frame.text, kind, frame.product, frame.items, is_numbered=kind == "changes")
 
 
 class Session(ABC):
@@ -110,9 +116,17 @@ class Session(ABC):
     ----------
     kinds
         What the client is subscribed to at the moment, over all products.
+    fetch
+        "due": the market had better wait for what the client is about to ask over HTTP; "done": it has just been
+        answered, and the client needs a moment. A playback stands still for both.
     """
 
     kinds: frozenset[Kind] = frozenset()
+    fetch: Literal["no", "due", "done"] = "no"
+
+    def greet(self) -> Iterable[OutFrame]:
+        """Tell what is told unasked at the start."""
+        return ()
 
     @abstractmethod
     def receive(self, text: str) -> Iterable[OutFrame]:
@@ -141,6 +155,25 @@ class Session(ABC):
     @abstractmethod
     def unknown_frame(self) -> OutFrame:
         """Return a well-formed frame of a type that no document names."""
+
+    # What a skipped sequence asks: after losing a frame it goes on losing those that would hide the loss.
+
+    def lost(self, frame: OutFrame) -> None:  # noqa: B027 (a hook: nothing to do for most)
+        """Be told that the frame just yielded was kept from the client by a skip."""
+
+    def reveals(self, frame: OutFrame) -> bool:
+        """Whether a client can tell by this frame, the next one of a product that lost some, that some are missing."""
+        return True
+
+    def close(self) -> None:  # noqa: B027
+        """Be told that the connection has ended."""
+
+
+class RestReply(msgspec.Struct, frozen=True, gc=False):
+    """The JSON answer to a GET."""
+
+    body: bytes
+    status: int = 200
 
 
 class WireProtocol(ABC):
@@ -171,6 +204,20 @@ class WireProtocol(ABC):
             Market time.
         """
 
-    def rest(self, path_qs: str, source: MarketSource) -> bytes | None:
+    def greets(self, path: str) -> bool:
+        """Whether a conversation on this path begins with the connection, not with the client's first message."""
+        return False
+
+    def rest(self, path_qs: str, source: MarketSource) -> RestReply | None:
         """Answer a plain GET with JSON, or None where there is nothing. Exchanges without REST calls need not care."""
         return None
+
+    def ccxt_urls(self, url: str) -> Mapping[str, Any]:
+        """Return what to merge into `urls["api"]` of a ccxt exchange so that it talks to the sandbox.
+
+        Parameters
+        ----------
+        url
+            The server's: ``ws://127.0.0.1:8765``.
+        """
+        return {}

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable
 
 from aiohttp import WSMsgType, web
 
-from daedalus.sandbox.base import Feed, MarketSource, OutFrame, Session, SlowConsumerError, WireProtocol
+from daedalus.sandbox.base import Feed, MarketSource, OutFrame, Session, WireProtocol
 from daedalus.sandbox.faults import FAULTS, Fault, FaultPlan
 from daedalus.sandbox.link import NORMAL, POLICY, Link
 from daedalus.sandbox.stats import FaultRecord, MessageRate
@@ -15,6 +15,8 @@ from daedalus.shared.clock import Clock
 HEARTBEAT_S = 1.0
 #: A playback begins when the client has said nothing for so long: tickers, asked for last, are then complete too.
 QUIET_S = 0.25
+#: A playback waits so long at most for what the client is about to fetch over HTTP, then so long for it to take it in.
+FETCH_S, FETCH_STEP_S, SETTLE_S = 5.0, 0.01, 0.1
 
 
 class Connection:
@@ -64,14 +66,20 @@ class Connection:
         try:
             async with self._group:
                 self._start(self._deadline())
+                if self._protocol.greets(self.link.stats.path):
+                    await self._begin()
                 await self._read()
+                self.link.read_out.set()
                 for task in self._tasks:
                     task.cancel()
         except* ConnectionError:
             pass
         finally:
+            self.link.read_out.set()
             if self._feed is not None:
                 self._feed.close()
+            if self.link.session is not None:
+                self.link.session.close()
 
     def _start(self, *works: Coroutine[None, None, None]) -> None:
         self._tasks += [self._group.create_task(work) for work in works]
@@ -104,20 +112,26 @@ class Connection:
         session = self.link.session or await self._begin()
         async with self._lock:
             await self._send(session.receive(text))
+        self._note_wants(session)
+
+    def _note_wants(self, session: Session) -> None:
         if session.kinds:
             self._wants.set()
         if {"book", "trades"} <= session.kinds:
             self._wants_both.set()
 
     async def _begin(self) -> Session:
-        """Begin the session, at the client's first message."""
+        """Begin the session: at the client's first message, or with the connection where the exchange speaks first."""
         self._spoke.set()
         self._began = self._clock.monotonic()
         self._feed = feed = self._source.open()
         self.link.session = session = self._protocol.session(self.link.stats.path, feed.view, feed.time_us)
         for fault in self._plan.due(0.0):
             await self.inject(fault)
-        self._start(self._pump(feed, session), self._pulse(session), self._fail())
+        async with self._lock:
+            await self._send(session.greet())
+        self._note_wants(session)
+        self._start(self._pump(feed, session), self._guard(feed), self._pulse(session), self._fail())
         return session
 
     # The market
@@ -126,21 +140,36 @@ class Connection:
         if self._source.linger_s > 0:
             await self._linger()
         self.link.stats.market = "running"
-        try:
-            async for batch in feed:
-                async with self._lock:
-                    for update in batch.updates:
-                        feed.view.apply(update)
-                        await self._send(session.publish(update))
-                    await self._send(session.advance(batch.time_us))
-        except SlowConsumerError as error:
-            await self.link.close(POLICY, f"slow consumer: {error}")
+        async for batch in feed:
+            async with self._lock:
+                for update in batch.updates:
+                    feed.view.apply(update)
+                    await self._send(session.publish(update))
+                await self._send(session.advance(batch.time_us))
+            if session.fetch != "no":
+                await self._stand_still(session)
+        if feed.overrun.is_set():
             return
         async with self._lock:
             await self._send(session.finish())
         self.link.stats.market = "ended"
         if self._close_at_end:
             await self.link.close(NORMAL, "the recording has ended")
+
+    async def _stand_still(self, session: Session) -> None:
+        """Let a playback wait while the client fetches what it cannot go on without. A live market waits for nobody."""
+        if self._source.linger_s > 0:
+            until = self._clock.monotonic() + FETCH_S
+            while session.fetch == "due" and self._clock.monotonic() < until:
+                await self._clock.sleep(FETCH_STEP_S)
+            if session.fetch == "done":
+                await self._clock.sleep(SETTLE_S)
+        session.fetch = "no"
+
+    async def _guard(self, feed: Feed) -> None:
+        """Close on a client that is too slow; the pump may be stuck in a frame that it does not read."""
+        await feed.overrun.wait()
+        await self.link.close(POLICY, "slow consumer: it reads less than the market tells")
 
     async def _linger(self) -> None:
         """Wait for what the client is about to ask for, then until it has asked for nothing more for a moment."""
@@ -160,9 +189,14 @@ class Connection:
     # Out
 
     async def _send(self, frames: Iterable[OutFrame]) -> None:
-        for frame in frames:
+        drawn = iter(frames)
+        while True:
+            # Before the next frame draws its number, since a fault may send numbered frames of its own.
             for fault in self._plan.due_at_frame(self.link.offered + 1):
                 await self._apply(fault)
+            frame = next(drawn, None)
+            if frame is None:
+                return
             await self.link.send(frame)
 
     async def _fail(self) -> None:
@@ -174,6 +208,6 @@ class Connection:
 
     async def _apply(self, fault: Fault) -> None:
         at_s = round(self._clock.monotonic() - self._opened, 3)
-        record = FaultRecord(fault.name, at_s, self.link.offered, f"{fault.value:g}")
+        record = FaultRecord(fault.name, at_s, self.link.offered, f"{fault.value:g}", product=fault.product or "")
         self.link.stats.add_fault(record)
         await FAULTS[fault.name].apply(self.link, fault.value, record)

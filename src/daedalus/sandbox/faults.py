@@ -1,27 +1,32 @@
 """Faults on demand: a table of what can go wrong, and the little language that says when.
 
-``NAME[@WHEN][xN][:ARG]``. WHEN counts from a connection's first message: ``20`` is once after 20 s, ``500f`` once at
-the 500th frame, ``every=20`` and ``every=500f`` again and again; without it, at once. ``xN`` limits the fault to the
-first N connections. ARG depends on the fault. `refuse` counts from the start of the server; ``xN`` is how often.
+``NAME[@WHEN][xN][/PRODUCT][:ARG]``. WHEN counts from a connection's first message: ``20`` is once after 20 s, ``500f``
+once at the 500th frame, ``every=20`` and ``every=500f`` again and again; without it, at once. ``xN`` limits the fault
+to the first N connections. PRODUCT limits it to the frames of one product, where the fault is about frames; case and
+separators do not matter. ARG depends on the fault. `refuse` counts from the start of the server; ``xN`` is how often.
 
-Examples: ``disconnect@20``, ``skip_sequence@every=500f:3``, ``silence@10x1:15``, ``slow_start:3``, ``refuse@0x2:5``.
+Examples: ``disconnect@20``, ``skip_sequence@every=500f:3``, ``silence@10x1/BTC-USD:15``, ``refuse@0x2:5``.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
 from daedalus.sandbox.link import GOING_AWAY, Link
+from daedalus.sandbox.products import is_product
 from daedalus.sandbox.stats import FaultRecord
 from daedalus.shared.errors import ConfigError
 
 REFUSE = "refuse"
 #: What a client of the native collector allows a frame to have.
 FRAME_BYTES_MAX = 64 * 1024 * 1024
+#: Largest argument: a frame of a gigabyte, a silence of 34 years.
+ARG_MAX = 2**30
 _SPEC = re.compile(
-    r"(?P<name>[\w-]+)(?:@(?P<every>every=)?(?P<at>\d+(?:\.\d+)?)(?P<frames>f?))?(?:x(?P<first>\d+))?(?::(?P<arg>.*))?"
+    r"(?P<name>[\w-]+)(?:@(?P<every>every=)?(?P<at>\d+(?:\.\d+)?)(?P<frames>f?))?(?:x(?P<first>\d+))?"
+    r"(?:/(?P<product>[^\s:]+))?(?::(?P<arg>.*))?"
 )
 
 Apply = Callable[[Link, float, FaultRecord], Awaitable[None]]
@@ -41,12 +46,15 @@ class FaultKind:
         Makes it happen.
     is_urgent
         It must not wait for a frame that is on its way.
+    is_by_product
+        It may be limited to a product.
     """
 
     doc: str
     default: float
     apply: Apply
     is_urgent: bool = False
+    is_by_product: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class Fault:
         Only on the first so many connections (None: on all).
     arg
         None takes the kind's default.
+    product
+        Only frames of this product; None is all of the connection.
     """
 
     name: str
@@ -69,6 +79,7 @@ class Fault:
     is_repeated: bool = False
     first: int | None = None
     arg: float | None = None
+    product: str | None = None
 
     def __post_init__(self) -> None:
         """Check that there is such a fault, at such a time."""
@@ -78,8 +89,13 @@ class Fault:
             raise ConfigError(f"unknown fault {self.name!r}: {hint}")
         if self.is_repeated and self.at <= 0:
             raise ConfigError(f"fault {self.name}: 'every' needs a period above 0")
+        if self.arg is not None and not 0 <= self.arg <= ARG_MAX:
+            raise ConfigError(f"fault {self.name}: its ARG must be between 0 and {ARG_MAX}")
         if self.name == REFUSE and self.in_frames:
             raise ConfigError("fault refuse: counts in seconds, not frames, since it comes before the first frame")
+        if self.product and not FAULTS[self.name].is_by_product:
+            able = ", ".join(name for name, kind in FAULTS.items() if kind.is_by_product)
+            raise ConfigError(f"fault {self.name}: happens to a whole connection; {able} can be limited to a product")
 
     @property
     def value(self) -> float:
@@ -92,7 +108,7 @@ class Fault:
         match = _SPEC.fullmatch(spec.strip())
         if not match:
             raise ConfigError(
-                f"fault {spec!r}: write NAME[@WHEN][xN][:ARG], for example disconnect@20 or silence@10:15"
+                f"fault {spec!r}: write NAME[@WHEN][xN][/PRODUCT][:ARG], for example disconnect@20 or silence@10:15"
             )
         try:
             arg = None if match["arg"] is None else float(match["arg"])
@@ -105,6 +121,7 @@ class Fault:
             is_repeated=bool(match["every"]),
             first=None if match["first"] is None else int(match["first"]),
             arg=arg,
+            product=match["product"],
         )
 
 
@@ -135,7 +152,7 @@ async def _error_frame(link: Link, arg: float, record: FaultRecord) -> None:
 
 
 async def _duplicate(link: Link, arg: float, record: FaultRecord) -> None:
-    link.repeat_next(max(1, int(arg)))
+    link.repeat_next(max(1, int(arg)), record)
 
 
 async def _slow_start(link: Link, arg: float, record: FaultRecord) -> None:
@@ -162,17 +179,33 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType(
     {
         "disconnect": FaultKind("close the connection with close code ARG (1001)", GOING_AWAY, _disconnect, True),
         "disconnect_abrupt": FaultKind("reset TCP without a close frame", 0, _disconnect_abrupt, True),
-        "skip_sequence": FaultKind("lose the next ARG (1) frames with data, and their numbers", 1, _skip_sequence),
-        "silence": FaultKind("send nothing at all for ARG (86400) s, the socket open", 86_400, _silence),
-        "malformed": FaultKind("cut the next ARG (1) frames with data in half", 1, _malformed),
+        "skip_sequence": FaultKind(
+            "lose the next ARG (1) numbered frames with data, so that the exchange's own numbering shows it",
+            1,
+            _skip_sequence,
+            is_by_product=True,
+        ),
+        "silence": FaultKind(
+            "send nothing at all for ARG (86400) s, the socket open", 86_400, _silence, is_by_product=True
+        ),
+        "malformed": FaultKind("cut the next ARG (1) frames with data in half", 1, _malformed, is_by_product=True),
         "error_frame": FaultKind("send ARG (1) error frames", 1, _error_frame),
-        "duplicate": FaultKind("send the next ARG (1) frames with data twice", 1, _duplicate),
+        "duplicate": FaultKind("send the next ARG (1) frames with data twice", 1, _duplicate, is_by_product=True),
         "slow_start": FaultKind("hold everything back for ARG (3) s", 3, _slow_start),
         "oversized": FaultKind("send a frame of ARG (64 MiB + 1) bytes", FRAME_BYTES_MAX + 1, _oversized),
         "unknown_message": FaultKind("send ARG (1) messages of a type that does not exist", 1, _unknown_message),
         REFUSE: FaultKind("answer a handshake with 503 and Retry-After: ARG (1)", 1, _refuse),
     }
 )
+
+
+def check_products(faults: Iterable[Fault], products: Sequence[str]) -> None:
+    """Check that every product that a fault names is there. Raises `ConfigError` that names the nearest."""
+    for fault in faults:
+        if fault.product and not any(is_product(fault.product, product) for product in products):
+            near = get_close_matches(fault.product.upper(), products, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(products)}"
+            raise ConfigError(f"fault {fault.name}: the market has no product {fault.product!r}: {hint}")
 
 
 class FaultPlan:

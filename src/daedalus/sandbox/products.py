@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from types import MappingProxyType
 
 from daedalus.shared.errors import ConfigError
@@ -72,6 +73,24 @@ PRODUCTS: Mapping[str, ProductSpec] = MappingProxyType(
         )
     }
 )
+
+
+@lru_cache(maxsize=4096)
+def is_product(wanted: str, product: str) -> bool:
+    """Say whether a name that somebody typed means a product: case and separators do not matter.
+
+    The market that a product belongs to, behind a dot, may be left out.
+
+    Examples
+    --------
+    >>> is_product("BTC-USDT", "BTCUSDT"), is_product("btcusdt", "BTCUSDT.usdm"), is_product("BTC", "BTCUSDT")
+    (True, True, False)
+    """
+    return _bare(wanted) in (_bare(product), _bare(product.partition(".")[0]))
+
+
+def _bare(name: str) -> str:
+    return "".join(c for c in name.upper() if c.isalnum())
 
 
 def product_specs(names: Sequence[str]) -> tuple[ProductSpec, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daedalus.recordings.base import Book, Changes, Control, Match, Message, Unreadable
 from daedalus.recordings.registry import reader
-from daedalus.sandbox.updates import Batch, BookSnapshot, LevelChanges, TickerTick, TradeTick, Update
+from daedalus.sandbox.updates import Batch, BookSnapshot, LevelChanges, TradeTick, Update
 from daedalus.sandbox.view import MarketView
 from daedalus.shared.clock import NS_PER_US, Clock, SystemClock
 from daedalus.shared.errors import ConfigError
@@ -99,6 +99,7 @@ class Playback:
     def __init__(self, view: MarketView, time_us: int, updates: Sequence[Update], speed: float, clock: Clock) -> None:
         self.view, self.time_us = view, time_us
         self._updates, self._speed, self._clock = updates, speed, clock
+        self.overrun = asyncio.Event()  # never: nothing is held, the playback waits
         self._next = 0
         self._is_closed = False
 
@@ -188,18 +189,4 @@ def _updates(message: Book | Changes | Match, view: MarketView, time_us: int) ->
             at = message.time_us or time_us
             trade = TradeTick(product, at, message.trade_id, message.price, message.size, message.maker_side)
             yield trade
-            yield _ticker(trade, view)
-
-
-def _ticker(trade: TradeTick, view: MarketView) -> TickerTick:
-    book = view.books[trade.product]
-    bid, ask = book.best("bid") or (None, None), book.best("ask") or (None, None)
-    return TickerTick(
-        product=trade.product,
-        time_us=trade.time_us,
-        price=trade.price,
-        best_bid=bid[0],
-        best_bid_size=bid[1],
-        best_ask=ask[0],
-        best_ask_size=ask[1],
-    )
+            yield view.ticker_of(trade)

@@ -5,11 +5,14 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from daedalus.sandbox.base import WireProtocol
+from daedalus.sandbox.binance import BinanceProtocol
 from daedalus.sandbox.coinbase import CoinbaseProtocol
+from daedalus.sandbox.kraken import KrakenProtocol
+from daedalus.sandbox.okx import OkxProtocol
 from daedalus.shared.errors import ConfigError
 
 PROTOCOLS: Mapping[str, type[WireProtocol]] = MappingProxyType(
-    {protocol.name: protocol for protocol in (CoinbaseProtocol,)}
+    {protocol.name: protocol for protocol in (CoinbaseProtocol, BinanceProtocol, KrakenProtocol, OkxProtocol)}
 )
 
 

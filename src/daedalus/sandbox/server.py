@@ -6,6 +6,7 @@ Any path upgrades to the protocol; ``GET /stats`` tells as JSON what was sent (`
 import asyncio
 import contextlib
 import errno
+import logging
 import math
 import threading
 from collections.abc import Iterable, Iterator
@@ -16,13 +17,14 @@ from aiohttp import web
 
 from daedalus.sandbox.base import MarketSource, WireProtocol
 from daedalus.sandbox.connection import Connection
-from daedalus.sandbox.faults import Fault, FaultPlan, RefusalPlan
+from daedalus.sandbox.faults import Fault, FaultPlan, RefusalPlan, check_products
 from daedalus.sandbox.link import CLOSE_S, GOING_AWAY, Link
 from daedalus.sandbox.registry import protocol as protocol_of
 from daedalus.sandbox.stats import ConnectionStats, ServerStats
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError
 
+_LOG = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 #: Connections at a time; more are refused with 503.
 OPEN_MAX = 256
@@ -73,6 +75,7 @@ class SandboxServer:
         self.protocol = protocol_of(protocol) if isinstance(protocol, str) else protocol
         self.source, self.port = source, port
         self._faults = tuple(Fault.parse(f) if isinstance(f, str) else f for f in faults)
+        check_products(self._faults, source.products)
         self._refusals = RefusalPlan(self._faults)
         self._close_at_end = close_at_end
         self._first_message_s = self.protocol.first_message_s if first_message_s is None else first_message_s
@@ -109,6 +112,7 @@ class SandboxServer:
             raise
         self._started = self._clock.monotonic()
         self._driver = asyncio.create_task(self.source.run(), name="sandbox market")
+        self._driver.add_done_callback(_report)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         if not 0 <= self.port <= 65535:
@@ -168,6 +172,7 @@ class SandboxServer:
             How many connections it happened to.
         """
         made = Fault.parse(fault) if isinstance(fault, str) else fault
+        check_products([made], self.source.products)
         hit = [c for ident, c in tuple(self._open.items()) if connection in (None, ident)]
         await asyncio.gather(*(c.inject(made) for c in hit))
         return len(hit)
@@ -182,10 +187,10 @@ class SandboxServer:
             return await self._accept(request)
         if request.path == "/stats":
             return web.Response(body=msgspec.json.encode(self.stats()), content_type="application/json")
-        body = self.protocol.rest(request.path_qs, self.source)
-        if body is None:
+        reply = self.protocol.rest(request.path_qs, self.source)
+        if reply is None:
             return web.Response(status=404, text="connect by websocket, or GET /stats\n")
-        return web.Response(body=body, content_type="application/json")
+        return web.Response(body=reply.body, status=reply.status, content_type="application/json")
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         retry_after = self._refusals.retry_after(self._elapsed())
@@ -204,7 +209,7 @@ class SandboxServer:
         try:
             await self._serve(websocket, Link(websocket, request.transport, self._clock, stats), index)
         finally:
-            stats.closed_s, stats.close_code = self._elapsed(), websocket.close_code
+            stats.closed_s, stats.close_code = self._elapsed(), stats.close_code or websocket.close_code
         return websocket
 
     async def _serve(self, websocket: web.WebSocketResponse, link: Link, index: int) -> None:
@@ -221,6 +226,12 @@ class SandboxServer:
             await connection.run()
         finally:
             del self._open[index]
+
+
+def _report(driver: asyncio.Task[None]) -> None:
+    """Say at once that a market died: until the server stops, clients only see it stand still."""
+    if not driver.cancelled() and (error := driver.exception()) is not None:
+        _LOG.error("the market of the sandbox stands still", exc_info=error)
 
 
 @contextlib.contextmanager

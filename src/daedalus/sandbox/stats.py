@@ -48,7 +48,7 @@ class Counts(msgspec.Struct, gc=False):
                 self.past_trades += frame.items
             case "heartbeat":
                 self.heartbeats += 1
-            case "control" | "fault":
+            case "control" | "ping" | "fault":
                 self.controls += 1
 
 
@@ -63,6 +63,8 @@ class FaultRecord(msgspec.Struct, gc=False):
         Frames that the connection had been offered by then.
     dropped
         What it kept from the client; a silence or a skip goes on counting.
+    product
+        What it is limited to; empty for the whole connection.
     """
 
     name: str
@@ -70,6 +72,7 @@ class FaultRecord(msgspec.Struct, gc=False):
     at_frame: int
     detail: str = ""
     dropped: Counts = msgspec.field(default_factory=Counts)
+    product: str = ""
 
 
 class ConnectionStats(msgspec.Struct, gc=False):

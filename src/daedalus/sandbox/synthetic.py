@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from random import Random
 
-from daedalus.sandbox.base import SlowConsumerError
 from daedalus.sandbox.products import product_specs
 from daedalus.sandbox.synthetic_market import ProductMarket
 from daedalus.sandbox.updates import Batch, Update
@@ -86,7 +85,8 @@ class SharedFeed:
         self._batches: deque[Batch] = deque()
         self._held = 0
         self._changed = asyncio.Event()
-        self._is_late = self._is_closed = False
+        self.overrun = asyncio.Event()
+        self._is_closed = False
 
     @property
     def is_full(self) -> bool:
@@ -95,10 +95,10 @@ class SharedFeed:
 
     def put(self, batch: Batch) -> None:
         """Add a batch; when it is full, the feed is over: better an open end than a hole in the middle."""
-        if self._is_late or (self._batches and not batch.updates):
+        if self.overrun.is_set() or (self._batches and not batch.updates):
             return
         if self.is_full:
-            self._is_late = True
+            self.overrun.set()
             self._batches.clear()
         else:
             self._batches.append(batch)
@@ -106,10 +106,8 @@ class SharedFeed:
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[Batch]:
-        """Yield batches until closed. Raises `SlowConsumerError` when it was not read in time."""
-        while not self._is_closed:
-            if self._is_late:
-                raise SlowConsumerError(f"more than {HELD_UPDATES_MAX} updates behind")
+        """Yield batches until closed or overrun."""
+        while not self._is_closed and not self.overrun.is_set():
             if not self._batches:
                 self._changed.clear()
                 await self._changed.wait()

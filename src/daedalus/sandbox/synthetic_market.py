@@ -22,8 +22,9 @@ from daedalus.shared.events import BookSide, Side
 LEVELS_MIN, LEVELS_MAX = 120, 280
 #: A market order stops after this many levels.
 SWEEP_LEVELS_MAX = 8
-#: Seconds of market that have passed before the start, so that there is a past to tell of.
+#: Seconds of market, at the usual rate, that have passed before the start, so that there is a past to tell of.
 WARM_UP_S = 120.0
+USUAL_RATE = 20.0
 #: Of all book events, those that delete a level nobody published: routine on Coinbase, and a trap for parsers.
 UNKNOWN_DELETES = 0.002
 
@@ -56,16 +57,16 @@ class ProductMarket:
         Book changes per market second, on average; trades come a tenth as often.
     """
 
-    def __init__(self, spec: ProductSpec, random: Random, start_us: int, rate: float = 20.0) -> None:
+    def __init__(self, spec: ProductSpec, random: Random, start_us: int, rate: float = USUAL_RATE) -> None:
         self.spec, self._random, self._start_us = spec, random, start_us
         self._unit = max(1, round(spec.size * SIZE_UNITS))
         self._fair: float = spec.price * 10**spec.decimals
         self._sigma = self._fair * spec.sigma_bps * 1e-4
         # With more, smaller events the price is to move as far as before.
-        self._impact = 0.5 * spec.spacing * math.sqrt(20.0 / rate)
+        self._impact = 0.5 * spec.spacing * math.sqrt(USUAL_RATE / rate)
         self._base = rate * _ORDERS_PER_CHANGE
         self._events = rate * _EVENTS_PER_CHANGE
-        self._now = -WARM_UP_S
+        self._now = -WARM_UP_S * min(1.0, USUAL_RATE / rate)
         self._excitement = self._flow = 0.0
         self._mood, self._mood_ends = MOODS[0], self._now + random.expovariate(1 / MOODS[0].seconds)
         self._trade_id = random.randrange(10**8, 10**9)
@@ -88,10 +89,10 @@ class ProductMarket:
 
     def snapshot(self) -> BookSnapshot:
         """Return the book as it is."""
-        sides = [
+        bids, asks = (
             [(self._price(t), self._size(side.sizes[t])) for t in side.ticks()] for side in (self._bids, self._asks)
-        ]
-        return BookSnapshot(self.spec.name, self._time_us(), *sides)
+        )
+        return BookSnapshot(self.spec.name, self._time_us(), bids, asks)
 
     def ticker(self) -> TickerTick:
         """Return the last price, the quotes, and a day's statistics: volume and range only grow from the start on."""

@@ -4,7 +4,7 @@ Market times are microseconds since the epoch: a recording's own, or those of a 
 the wall clock's time and may run faster than it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -22,20 +22,31 @@ Kind = Literal["book", "trades", "ticker"]
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, gc=False):
-    """The whole book of a product, best levels first. `time_us` is None where the source knows none."""
+    """The whole book of a product, best levels first. `time_us` is None where the source knows none.
+
+    Attributes
+    ----------
+    update_id
+        The exchange's own number of the book's state; None where it gave none: books then count by themselves.
+    depth
+        The book holds so many levels a side and no more: what is pushed out is forgotten untold. None is no bound.
+    """
 
     product: str
     time_us: int | None
     bids: Sequence[Level]
     asks: Sequence[Level]
+    update_id: int | None = None
+    depth: int | None = None
 
 
 class LevelChanges(msgspec.Struct, frozen=True, gc=False):
-    """What one event of the market changed in a product's book, in order."""
+    """What one event of the market changed in a product's book, in order. `update_id` as in `BookSnapshot`."""
 
     product: str
     time_us: int
     changes: Sequence[Change]
+    update_id: int | None = None
 
 
 class TradeTick(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +81,51 @@ class TickerTick(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     change_pct_24h: str | None = None
 
 
-Update = BookSnapshot | LevelChanges | TradeTick | TickerTick
+Told = BookSnapshot | LevelChanges | TradeTick | TickerTick
+"""What can be said of a market."""
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A frame of an exchange as it was recorded, for a session of that exchange to pass on as it is.
+
+    Attributes
+    ----------
+    time_us
+        When the recorder received it.
+    channel
+        What the exchange calls this kind of frame; empty for the answer to a REST request.
+    text
+        The frame.
+    kind, items
+        What is in it, and how many levels, trades or tickers.
+    meaning
+        Reads what it says; only done where somebody needs to know.
+    also
+        Recorded frames that count from here on only: those that a client had to keep until the book came.
+    """
+
+    product: str
+    time_us: int
+    channel: str
+    text: bytes
+    kind: Literal["snapshot", "changes", "trades", "ticker", "answer"]
+    items: int
+    meaning: Callable[["Recorded"], Sequence[Told]]
+    also: tuple["Recorded", ...] = ()
+
+    def parts(self) -> list[Told]:
+        """Return what it says, in order; nothing where it cannot be read: it is passed on all the same."""
+        return [part for frame in (self, *self.also) for part in _read(frame)]
+
+
+def _read(frame: Recorded) -> Sequence[Told]:
+    try:
+        return frame.meaning(frame)
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError):
+        return ()
+
+
+Update = Told | Recorded
 
 
 class Batch(msgspec.Struct, frozen=True):

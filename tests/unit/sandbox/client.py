@@ -1,6 +1,7 @@
 """A client of the sandbox for tests: it talks, and keeps every frame."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,8 +16,8 @@ Frame = dict[str, Any]
 class Client:
     """One websocket connection. `frames` are the parsed messages, `texts` all that came, broken ones too."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = websocket
         self.texts: list[str] = []
         self.frames: list[Frame] = []
         self.close_code: int | None = None
@@ -61,13 +62,21 @@ class Client:
         return [(a, b) for a, b in zip([-1, *numbers], numbers, strict=False) if b != a + 1]
 
 
+def small_socket(info: Any) -> socket.socket:
+    """A socket that takes in little ahead of its reader."""
+    made = socket.socket(*info[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    return made
+
+
 @asynccontextmanager
-async def connect(url: str, bytes_max: int = 64 * 1024 * 1024) -> AsyncIterator[Client]:
+async def connect(url: str, bytes_max: int = 64 * 1024 * 1024, is_small: bool = False) -> AsyncIterator[Client]:
+    connector = aiohttp.TCPConnector(socket_factory=small_socket if is_small else None)
     async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(url, max_msg_size=bytes_max) as socket,
+        aiohttp.ClientSession(connector=connector) as session,
+        session.ws_connect(url, max_msg_size=bytes_max) as websocket,
     ):
-        yield Client(socket)
+        yield Client(websocket)
 
 
 def has(channel: str, kind: str | None = None) -> Callable[[Frame], bool]:

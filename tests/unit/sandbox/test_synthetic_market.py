@@ -16,7 +16,7 @@ from daedalus.sandbox.updates import LevelChanges, TickerTick, TradeTick, Update
 from daedalus.sandbox.view import TextBook
 from daedalus.shared.errors import ConfigError
 
-SECONDS = 1800
+SECONDS = 900
 START_US = 1_700_000_000_000_000
 Touch = tuple[float, float, float, float]
 
