@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("DAEDALUS_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 
 

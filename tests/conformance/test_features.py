@@ -18,6 +18,7 @@ from daedalus.shared.errors import StateError
 from tests.references.features import assert_matches, reference
 from tests.references.markets import Deal, Row, book, random_deals, random_rows, trades
 from tests.references.running import differing, run_chunks, run_whole
+from tests.references.static_features import Values
 
 NAMES = [declare.__name__ for declare in FAMILIES]
 CONFIG = FeatureConfig(
@@ -28,6 +29,7 @@ CONFIG = FeatureConfig(
     vpin_window_buckets=4,
     spread_regime_window=120,
     tick_size=0.5,
+    feature_set="full",
 )
 # What a reset must make as if nothing had been before (S1); the rest is windows, bars and buckets, which stay (S3).
 FORGETFUL = {"identity": set(), "order_flow": set(), "changes": {"mid_tick_dir"}}
@@ -44,6 +46,11 @@ def market(seed: int) -> tuple[list[Row], list[Deal]]:
 def arrays(seed: int) -> tuple[BookChunk, TradeChunk]:
     rows, deals = market(seed)
     return book(rows, CONFIG.max_levels), trades(deals)
+
+
+@cache
+def expected(seed: int) -> list[Values]:
+    return reference(*market(seed), CONFIG)
 
 
 @cache
@@ -72,7 +79,7 @@ def test_a_family_runs_after_those_it_needs(name: str) -> None:
     before: set[str] = set()
     for family in features.families:
         assert set(family.needs) <= before
-        before |= {column.name for column in family.columns}
+        before |= {family.name, *(column.name for column in family.columns)}
 
 
 def test_causal(name: str) -> None:
@@ -119,8 +126,7 @@ def test_agrees_with_the_naive_reference(name: str, seed: int) -> None:
     features = only(name)
     chunk, run = arrays(seed)
     outputs = features.apply(features.new_state(), chunk, run)[1]
-    rows, deals = market(seed)
-    assert_matches(features.to_arrow(outputs), reference(rows, deals, CONFIG))
+    assert_matches(features.to_arrow(outputs), expected(seed))
 
 
 def test_no_infinity_and_no_nan_leaves(name: str) -> None:

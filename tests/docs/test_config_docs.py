@@ -54,7 +54,7 @@ def test_every_key_stands_in_the_template_with_its_default(key: Key) -> None:
 def test_every_key_says_what_it_does(key: Key) -> None:
     text = key.field.description
     assert text
-    assert text in re.sub(r"\s+(# )*", " ", TEMPLATE.read_text())
+    assert text in re.sub(r"\s+(# +)*", " ", TEMPLATE.read_text())
     for ending, unit in UNITS.items():
         if key.path[-1].endswith(ending):
             assert unit.lower() in text.lower(), f"name the unit: {unit}"

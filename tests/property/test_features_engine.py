@@ -23,6 +23,7 @@ CONFIG = FeatureConfig(
     vpin_window_buckets=3,
     spread_regime_window=20,
     tick_size=0.5,
+    feature_set="full",
 )
 FEATURES = FeatureSet(CONFIG)
 STEPS = st.sampled_from([0.0, 0.0, 0.000001, 0.1, 0.5, 1.0, 5.0, -0.5, 60.0, 299.999999, 300.0, 300.000001, 2000.0])
@@ -54,7 +55,7 @@ def markets(draw: st.DrawFn) -> tuple[list[Row], list[Deal]]:
     return rows, sorted(deals, key=lambda deal: deal.collected_at)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(market=markets(), data=st.data())
 def test_chunks_and_restarts_change_no_bit(market: tuple[list[Row], list[Deal]], data: st.DataObject) -> None:
     rows, deals = market
@@ -68,7 +69,7 @@ def test_chunks_and_restarts_change_no_bit(market: tuple[list[Row], list[Deal]],
     assert last == state
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(market=markets(), share=st.floats(0.0, 1.0))
 def test_nothing_depends_on_what_comes_later(market: tuple[list[Row], list[Deal]], share: float) -> None:
     rows, deals = market
@@ -79,7 +80,7 @@ def test_nothing_depends_on_what_comes_later(market: tuple[list[Row], list[Deal]
     assert not differing(part, {name: values[: len(part["ts"])] for name, values in whole.items()})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(market=markets())
 def test_equal_to_the_naive_references(market: tuple[list[Row], list[Deal]]) -> None:
     rows, deals = market

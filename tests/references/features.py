@@ -8,9 +8,38 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from daedalus.etl.features.config import FeatureConfig
-from tests.references import stateful_features, static_features, trade_features
+from tests.references import (
+    deal_features,
+    grid_features,
+    stateful_features,
+    static_features,
+    trade_features,
+    window_features,
+)
 from tests.references.markets import Deal, Row
 from tests.references.static_features import Values
+
+#: Differences of numbers of order 1 that may be 0: what rounding leaves of them is no error.
+NEAR_ZERO = (
+    "book_convexity",
+    "imbalance_",
+    "pressure",
+    "slope_asym",
+    "cog_",
+    "gini_",
+    "book_slope_reg_r2",
+    "hurst",
+    "ret_autocorr",
+    "depth_phi",
+    "spread_phi",
+    "rskew",
+    "depth_decay",
+    "efficiency",
+    "ofi_z",
+    "spread_z",
+    "burstiness",
+    "vwap_dev",
+)
 
 
 def reference(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> list[Values]:
@@ -23,6 +52,12 @@ def reference(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> list
         static,
         per_row,
         stateful_features.rolling(kept, static, per_row, config),
+        window_features.windows(kept, static, per_row, config),
+        grid_features.on_grid(kept, static, config),
+        deal_features.flows(kept, static, deals, config),
+        window_features.fading(kept, per_row, deal_features.annotated(kept, static, deals, config), config),
+        deal_features.impacts(kept, static, per_row, deals, config),
+        window_features.flow_against_price(kept, per_row, config),
         trade_features.kyle(kept, static, deals, config),
         trade_features.vpin(kept, deals, config),
     ]
@@ -36,8 +71,11 @@ def assert_matches(batch: pa.RecordBatch, expected: Sequence[Values]) -> None:
         got = batch.column(name).to_pylist()
         want = [values.get(name) for values in expected]
         scale = max([abs(x) for x in want if x is not None], default=1.0)
+        scale = max(scale, 1.0) if name.startswith(NEAR_ZERO) else scale
+        # ln phi of a phi near 1 loses what phi lacks of 1.
+        rel = 1e-6 if "half_life" in name else 1e-9
         for i, (a, b) in enumerate(zip(got, want, strict=True)):
             same = a == b or (
-                a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12 * max(scale, 1e-300))
+                a is not None and b is not None and math.isclose(a, b, rel_tol=rel, abs_tol=1e-12 * max(scale, 1e-300))
             )
             assert same, f"{name} row {i}: got {a!r}, the reference says {b!r}"

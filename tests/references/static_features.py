@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from daedalus.etl.features.config import FeatureConfig
+from tests.references import shape_features
 from tests.references.markets import Levels, Row
 
 Values = dict[str, float | int | None]
@@ -81,6 +82,8 @@ def static(row: Row, config: FeatureConfig) -> Values:
     values.update(touch_features(bids, asks, config))
     values.update(depth_by_count(bids, asks, config))
     values.update(depth_by_band(bids, asks, config))
+    values.update(shape_features.cost(bids, asks, config))
+    values.update(shape_features.shape(bids, asks, config))
     return values
 
 

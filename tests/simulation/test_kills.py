@@ -75,7 +75,8 @@ def wait_for_orphans(paths):
         mine = [
             p
             for p in psutil.process_iter(["cmdline"])
-            if "daedalus.ingestion.writers.sealing" in (p.info["cmdline"] or []) and str(paths.base) in p.info["cmdline"]
+            if "daedalus.ingestion.writers.sealing" in (p.info["cmdline"] or [])
+            and str(paths.base) in p.info["cmdline"]
         ]
         if not mine:
             return

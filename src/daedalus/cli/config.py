@@ -117,10 +117,13 @@ def warn(config: "DaedalusConfig") -> None:
 def what_runs(config: "DaedalusConfig") -> list[str]:
     """Return in a few lines what the settings would make Daedalus do."""
     coinbase, channels = config.coinbase, config.etl.channels
-    lines = ["records nothing: coinbase.symbols is empty"]
+    lines = []
     if coinbase.symbols:
         lines = [f"records {', '.join(coinbase.channels)} of {', '.join(coinbase.symbols)} from Coinbase"]
-    if config.ccxt.exchanges:
-        lines.append(f"not recorded by this version: ccxt exchanges {', '.join(config.ccxt.exchanges)}")
+    for name, entry in config.ccxt.exchanges.items():
+        lines.append(
+            f"records {', '.join(entry.record)} of {', '.join(entry.channels) or 'nothing'} from {name} (ccxt)"
+        )
+    lines = lines or ["records nothing: coinbase.symbols and ccxt.exchanges are empty"]
     made = [name for name, on in (("features", channels.orderbook.enabled), ("bars", channels.bars.enabled)) if on]
     return [*lines, f"makes {' and '.join(made) or 'no features and no bars'}"]

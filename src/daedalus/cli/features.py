@@ -1,8 +1,14 @@
-"""`daedalus features`: bronze to silver."""
+"""`daedalus features`: bronze to silver, and what its columns are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daedalus.cli import etl
+
+if TYPE_CHECKING:
+    from daedalus.etl.core.config import FeatureConfig
 
 app = typer.Typer(
     help="Compute features from recordings: bronze to silver.",
@@ -16,6 +22,50 @@ app = typer.Typer(
 @app.callback()
 def group() -> None:
     """Compute features from recordings: bronze to silver."""
+
+
+@app.command("list")
+def list_features(
+    feature_set: Annotated[str | None, typer.Option("--feature-set", help="Only core, standard or full.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/FEATURES.md, at default settings.")] = False,
+    config: etl.ConfigOption = None,
+    overrides: etl.OverridesOption = None,
+) -> None:
+    """List the columns that the settings select, family by family.
+
+    Example: daedalus features list --feature-set full
+    """
+    from daedalus.etl.features.catalogue import render_list, render_markdown
+
+    if markdown:
+        typer.echo(render_markdown(), nl=False)
+        return
+    typer.echo(render_list(_feature_config(config, overrides, feature_set)), nl=False)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a column or of a family, or a pattern of columns.")],
+    config: etl.ConfigOption = None,
+    overrides: etl.OverridesOption = None,
+) -> None:
+    """Show what columns mean: unit, definition, the sets that have them, parameters and state.
+
+    Example: daedalus features show spread_z_60s
+    """
+    from daedalus.etl.features.catalogue import render_column
+
+    typer.echo(render_column(_feature_config(config, overrides, "full"), name), nl=False)
+
+
+def _feature_config(config: Path | None, overrides: list[str] | None, feature_set: str | None) -> "FeatureConfig":
+    """Return the features' settings, with another set if one is given."""
+    settings = etl.load_settings(config, overrides, None, None, False)
+    from daedalus.cli.wiring import feature_options
+    from daedalus.etl.core.config import FeatureConfig
+
+    options = feature_options(settings)
+    return FeatureConfig(**(options if feature_set is None else {**options, "feature_set": feature_set}))
 
 
 @app.command("orderbook")

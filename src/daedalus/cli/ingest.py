@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
     from daedalus.config.config import DaedalusConfig
     from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline, Stats
     from daedalus.storage.retention import Retention
 
 
 def ingest(
-    sources: Annotated[str, typer.Option(help="What to record from, separated by commas: coinbase.")] = "coinbase",
+    sources: Annotated[str, typer.Option(help="What to record from, by commas: coinbase, ccxt.")] = "coinbase",
     config: Annotated[Path | None, typer.Option(help="Settings; default config/config.yaml where it exists.")] = None,
     duration: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds; default: never.")] = None,
     stats_interval: Annotated[float | None, typer.Option(help="Seconds between two statistics lines.")] = None,
@@ -42,8 +45,19 @@ def ingest(
     if warning := permission_warning(settings):
         typer.secho(f"daedalus: {warning}", err=True)
     pipelines = build_pipelines(settings, [name.strip() for name in sources.split(",") if name.strip()])
-    for stats in asyncio.run(_record(pipelines, duration)):
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        every = runner.run(_record(pipelines, duration))
+    for stats in every:
         typer.echo(summary(stats))
+
+
+def loop_factory() -> "Callable[[], AbstractEventLoop] | None":
+    """Return uvloop's event loops where it is installed, which it is beside CCXT; None means asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def build_pipelines(settings: "DaedalusConfig", sources: list[str]) -> "list[IngestionPipeline]":
@@ -52,6 +66,7 @@ def build_pipelines(settings: "DaedalusConfig", sources: list[str]) -> "list[Ing
     from functools import partial
 
     from daedalus.cli.wiring import pipeline_options, retention_options, source_options, writer_options
+    from daedalus.ingestion.collectors.pace import HostPaces
     from daedalus.ingestion.collectors.registry import SOURCES
     from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
     from daedalus.ingestion.writers.registry import WRITERS
@@ -62,12 +77,13 @@ def build_pipelines(settings: "DaedalusConfig", sources: list[str]) -> "list[Ing
     if not sources:
         raise ConfigError(f"--sources is empty: name at least one of {', '.join(SOURCES)}")
     pipelines, clock = [], SystemClock()
+    paces = HostPaces(clock)
     retention = Retention(**retention_options(settings))
     for source in dict.fromkeys(sources):
         if source not in SOURCES:
             near = get_close_matches(source, SOURCES, 1) or list(SOURCES)
             raise ConfigError(f"--sources {source}: there is no such source; did you mean {near[0]}?")
-        collectors = SOURCES[source](source_options(settings, source), clock)
+        collectors = SOURCES[source](source_options(settings, source), clock, paces)
         writer = WRITERS[settings.ingestion.raw_format](source=source, clock=clock, **writer_options(settings))
         pipelines.append(
             IngestionPipeline(

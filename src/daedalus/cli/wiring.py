@@ -47,11 +47,43 @@ def collector_options(config: "DaedalusConfig") -> dict[str, Any]:
         "max_orderbook_depth": coinbase.max_orderbook_depth,
         "orderbook_interval_ms": coinbase.orderbook_interval_ms,
         "stall_timeout_seconds": coinbase.stall_timeout_seconds,
+        "stall_timeouts": coinbase.stall_timeouts.model_dump(),
         "max_frame_mb": coinbase.max_frame_mb,
         "api_key": _revealed(coinbase.api_key),
         "api_secret": _revealed(coinbase.api_secret),
         "subscribe_timeout_seconds": coinbase.subscribe_timeout_seconds,
     }
+
+
+def ccxt_options(config: "DaedalusConfig") -> dict[str, dict[str, Any]]:
+    """Return the arguments of each `CcxtCollector` by CCXT's id. Holds secrets: never print it.
+
+    Raises
+    ------
+    ConfigError
+        If an entry watches nothing.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for name, entry in config.ccxt.exchanges.items():
+        if not any(entry.channels.values()):
+            words = "is empty: name methods and symbols, such as {watchTrades: [BTC/USD]}"
+            raise _refused(config, words, "ccxt", "exchanges", name, "channels")
+        made[name] = {
+            "channels": {method: list(symbols) for method, symbols in entry.channels.items()},
+            "record": list(entry.record),
+            "exchange": entry.exchange,
+            "api_key": _revealed(entry.api_key),
+            "api_secret": _revealed(entry.api_secret),
+            "password": _revealed(entry.password),
+            "options": dict(entry.options),
+            "max_orderbook_depth": entry.max_orderbook_depth,
+            "orderbook_interval_ms": entry.orderbook_interval_ms,
+            "stall_timeout_seconds": entry.stall_timeout_seconds,
+            "max_frame_mb": entry.max_frame_mb,
+            "ws_url": entry.ws_url,
+            "rest_url": entry.rest_url,
+        }
+    return made
 
 
 def source_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
@@ -60,14 +92,26 @@ def source_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If no market is chosen, or the source cannot be recorded from yet.
+        If no market is chosen.
     """
-    if source != "coinbase":
-        raise ConfigError(f"source {source} {_LATER}; this one records coinbase")
+    where = config.origins.file or "config/config.yaml (`daedalus config init` writes it)"
+    if source == "ccxt":
+        if not config.ccxt.exchanges:
+            raise ConfigError(f"nothing to record: ccxt.exchanges is empty; set it in {where}, one entry an exchange")
+        return {"exchanges": ccxt_options(config), "rotate_after_hours": rotations(config)["ccxt"]}
     if not config.coinbase.symbols:
-        where = config.origins.file or "config/config.yaml (`daedalus config init` writes it)"
         raise ConfigError(f"nothing to record: coinbase.symbols is empty; set it in {where}, such as [BTC-USD]")
-    return {**collector_options(config), "symbols_per_connection": config.coinbase.symbols_per_connection}
+    return {
+        **collector_options(config),
+        "symbols_per_connection": config.coinbase.symbols_per_connection,
+        "rotate_after_hours": rotations(config)["coinbase"],
+    }
+
+
+def rotations(config: "DaedalusConfig") -> dict[str, Any]:
+    """Return the hours after which connections are replaced, by source; those of ccxt by exchange."""
+    exchanges = {name: entry.rotate_after_hours for name, entry in config.ccxt.exchanges.items()}
+    return {"coinbase": config.coinbase.rotate_after_hours, "ccxt": exchanges}
 
 
 def writer_options(config: "DaedalusConfig") -> dict[str, Any]:

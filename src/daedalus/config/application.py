@@ -39,7 +39,7 @@ class DaedalusConfig(Section):
     )
     ccxt: CcxtConfig = Field(
         default=CcxtConfig(),
-        description="Exchanges through CCXT Pro. Checked, but not recorded from yet: the collector comes later.",
+        description="Exchanges through CCXT Pro, recorded with `--sources ccxt`. See docs/INTEGRITY.md.",
     )
     storage: StorageConfig = Field(
         default=StorageConfig(),

@@ -21,7 +21,7 @@ from daedalus.config.etl import (
     OrderbookChannelConfig,
     OrderbookProcessorOptions,
 )
-from daedalus.config.exchanges import CcxtConfig, CcxtExchangeConfig, CoinbaseConfig
+from daedalus.config.exchanges import CcxtConfig, CcxtExchangeConfig, CoinbaseConfig, StallTimeouts
 from daedalus.config.ingestion import IngestionConfig
 from daedalus.config.keys import find, keys_of
 from daedalus.config.origins import FLAG, KeyPath, Origin, Origins
@@ -49,6 +49,7 @@ __all__ = [
     "Problem",
     "RetentionConfig",
     "S3Config",
+    "StallTimeouts",
     "StorageConfig",
     "StoreConfig",
     "SyncConfig",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from daedalus.config.base import Number, Section, WholeNumber, check_ascending, rule
+from daedalus.config.base import Number, Section, Text, WholeNumber, check_ascending, rule
 from daedalus.config.ingestion import PARTITION_DEFAULT, PARTITION_DOC, PartitionColumn, check_partition_columns
 
 
@@ -24,6 +24,19 @@ KYLE_BAR_SECONDS = 5
 class OrderbookProcessorOptions(Section):
     """Parameters of the order book's features and bars. Changing one changes the meaning of columns."""
 
+    feature_set: Literal["core", "standard", "full"] = Field(
+        default="standard",
+        description="Which columns: core is what every user expects, full is the whole catalogue;"
+        " daedalus features list shows them.",
+    )
+    include: list[Text] = Field(
+        default=[],
+        max_length=1000,
+        description="Families or columns to add to the set, by name or pattern (hhi_*, grid_returns).",
+    )
+    exclude: list[Text] = Field(
+        default=[], max_length=1000, description="Families or columns to leave out of it, by name or pattern."
+    )
     compute_features: bool = Field(
         default=True, description="Compute what one book alone determines (static features)."
     )

@@ -16,6 +16,7 @@ def _coinbase_symbol(value: str) -> str:
 
 
 Channel = Literal["ticker", "trades", "l2", "orderbook", "frames"]
+CcxtChannel = Literal["ticker", "trades", "orderbook", "l2", "frames"]
 CcxtMethod = Literal[
     "watchTicker",
     "watchTickers",
@@ -31,6 +32,27 @@ _KEY_BEGINS = ("-----BEGIN EC PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----")
 
 _DEPTH = "Levels a side of the `orderbook` snapshots, best first."
 _INTERVAL = "At most one `orderbook` snapshot a market in this many milliseconds; 0 records every update."
+
+
+class StallTimeouts(Section):
+    """How long a channel of one market may say nothing, while its connection lives, before it is asked for anew.
+
+    The answer tells a quiet market from a stall, and only what was missed is entered in the gap ledger. A quiet market
+    is given twice the time from then on, up to an hour.
+    """
+
+    orderbook: Number | None = Field(
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="Seconds without a change of a book (orderbook and l2); null waits for ever.",
+    )
+    trades: Number | None = Field(
+        default=300.0, ge=1, le=86_400, description="Seconds without a trade; null waits for ever."
+    )
+    ticker: Number | None = Field(
+        default=300.0, ge=1, le=86_400, description="Seconds without a ticker; null waits for ever."
+    )
 
 
 class CoinbaseConfig(Section):
@@ -83,6 +105,13 @@ class CoinbaseConfig(Section):
         le=3600,
         description="Seconds of silence after which a connection counts as dead; heartbeats come every second.",
     )
+    stall_timeouts: StallTimeouts = Field(
+        default=StallTimeouts(),
+        description=(
+            "Silence of one product's channel, while its connection lives, after which it is asked for anew; the others"
+            " go on. A market that was merely quiet is given twice the time from then on, up to an hour."
+        ),
+    )
     reconnect_delay_seconds: Number = Field(
         default=1.0,
         ge=0.01,
@@ -103,6 +132,15 @@ class CoinbaseConfig(Section):
         ge=0.1,
         le=300,
         description="Seconds to wait for the exchange to confirm the subscriptions.",
+    )
+    rotate_after_hours: Number | None = Field(
+        default=None,
+        ge=0,
+        le=168,
+        description=(
+            "Hours after which a connection is replaced without a gap: the new one first, then the old one closes. null"
+            " is what the exchange needs, here never; 0 is never."
+        ),
     )
 
     @field_validator("symbols", "channels")
@@ -141,7 +179,7 @@ class CoinbaseConfig(Section):
 
 
 class CcxtExchangeConfig(Section):
-    """One exchange, named by its CCXT id."""
+    """One exchange, named by its CCXT id. Market data seldom needs keys."""
 
     api_key: SecretStr | None = Field(default=None, description="API key, where the exchange wants one.")
     api_secret: SecretStr | None = Field(default=None, description="API secret.")
@@ -149,18 +187,82 @@ class CcxtExchangeConfig(Section):
     channels: dict[CcxtMethod, list[Symbol]] = Field(
         default={},
         examples=[{"watchTrades": ["BTC/USD"], "watchOrderBook": ["BTC/USD"]}],
-        description="What to watch: CCXT Pro method names, each with its symbols as CCXT spells them.",
+        description=(
+            "What to watch: CCXT Pro method names, each with its symbols as CCXT spells them. '*' and '?' pick from the"
+            " exchange's markets: ['*/USD']."
+        ),
+    )
+    record: list[CcxtChannel] = Field(
+        default=["ticker", "trades", "orderbook"],
+        min_length=1,
+        description=(
+            "What to write of it. ticker: quotes and 24 h statistics. trades: executions. orderbook: snapshots of the"
+            " top levels. l2: every change of every price level that CCXT's book keeps. frames: all text exactly as"
+            " received; alone it costs the least."
+        ),
+    )
+    exchange: DirectoryName | None = Field(
+        default=None, description="Name of the exchange in paths (exchange=...) and in the data; null is the CCXT id."
     )
     options: dict[str, object] = Field(
         default={}, repr=False, description="CCXT's own options of the exchange, passed on as they are."
     )
     max_orderbook_depth: WholeNumber = Field(default=20, ge=1, le=10_000, description=_DEPTH)
     orderbook_interval_ms: WholeNumber = Field(default=1000, ge=0, le=3_600_000, description=_INTERVAL)
+    stall_timeout_seconds: Number = Field(
+        default=120.0,
+        ge=0.1,
+        le=3600,
+        description="Seconds without any message after which a connection counts as dead.",
+    )
+    max_frame_mb: WholeNumber = Field(default=64, ge=1, le=1024, description="Largest websocket frame to accept, MiB.")
+    ws_url: Text | None = Field(
+        default=None,
+        description=(
+            "Scheme and host to take the place of CCXT's for websockets, whose paths stay. Must be wss:// unless it is"
+            " this machine (the sandbox)."
+        ),
+    )
+    rest_url: Text | None = Field(
+        default=None, description="The same for requests by HTTP. Must be https:// unless it is this machine."
+    )
+    rotate_after_hours: Number | None = Field(
+        default=None,
+        ge=0,
+        le=168,
+        description=(
+            "Hours after which a connection is replaced without a gap: the new one first, then the old one closes. null"
+            " is what the exchange needs: 23 for Binance, which cuts after 24, never for others; 0 is never."
+        ),
+    )
+
+    @field_validator("record")
+    @classmethod
+    def _check_list(cls, values: list[str]) -> list[str]:
+        check_unique(values)
+        return values
+
+    @field_validator("ws_url")
+    @classmethod
+    def _check_ws_url(cls, value: str | None) -> str | None:
+        return None if value is None else check_url(value, "wss", "ws")
+
+    @field_validator("rest_url")
+    @classmethod
+    def _check_rest_url(cls, value: str | None) -> str | None:
+        return None if value is None else check_url(value, "https", "http")
 
 
 class CcxtConfig(Section):
-    """Exchanges through CCXT Pro. Checked and kept, but not recorded from yet: the collector comes later."""
+    """Exchanges through CCXT Pro: any that it can watch, by configuration alone."""
 
     exchanges: dict[DirectoryName, CcxtExchangeConfig] = Field(
-        default={}, description="One entry an exchange, under its CCXT id."
+        default={},
+        description="One entry an exchange, under its CCXT id. coinbaseadvanced is another name of coinbase.",
     )
+
+    @field_validator("exchanges")
+    @classmethod
+    def _check_names(cls, values: dict[str, CcxtExchangeConfig]) -> dict[str, CcxtExchangeConfig]:
+        check_unique([entry.exchange or name for name, entry in values.items()])
+        return values

@@ -98,11 +98,11 @@ def test_check_says_what_runs() -> None:
     result = run("check", "--config", write("coinbase: {symbols: [BTC-USD]}\nccxt: {exchanges: {kraken: }}"))
     assert result.exit_code == 0
     assert "OK: c.yaml\n  records ticker, trades, l2, orderbook of BTC-USD from Coinbase\n" in result.stdout
-    assert "not recorded by this version: ccxt exchanges kraken" in result.stdout
+    assert "  records ticker, trades, orderbook of nothing from kraken (ccxt)\n" in result.stdout
 
 
 def test_check_says_when_nothing_would_be_recorded() -> None:
-    assert "records nothing: coinbase.symbols is empty" in run("check").stdout
+    assert "records nothing: coinbase.symbols and ccxt.exchanges are empty" in run("check").stdout
 
 
 def test_check_names_all_errors() -> None:

@@ -14,13 +14,14 @@ from tests.unit.config.values import BASE, flag_of, leaves, name_of, other_value
 
 #: Sections whose consumers come with later versions. Their keys must at least be read by their models.
 READ_LATER = {
-    "ccxt.*": "the CCXT collector comes later",
     "storage.sync.*": "sync comes later",
     "storage.*.s3.*": "object stores come later; choosing one is refused in words",
 }
 FUNCTIONS = {
     "collector": wiring.collector_options,
     "source": lambda c: wiring.source_options(c, "coinbase"),
+    "rotations": wiring.rotations,
+    "ccxt": lambda c: wiring.source_options(c, "ccxt"),
     "writer": wiring.writer_options,
     "format": lambda c: c.ingestion.raw_format,
     "retention": wiring.retention_options,
@@ -84,12 +85,15 @@ def parameters(constructor: type) -> set[str]:
 def test_options_are_parameters_of_the_constructors() -> None:
     from daedalus.etl.core.config import FeatureConfig, InputConfig, OutputConfig
     from daedalus.etl.transforms.bars import BarAggregationTransform
+    from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
     from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
     from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
     from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 
     config = load({})
     assert wiring.collector_options(config).keys() <= parameters(CoinbaseCollector)
+    for options in wiring.ccxt_options(config).values():
+        assert options.keys() <= parameters(CcxtCollector)
     assert wiring.pipeline_options(config, "coinbase").keys() <= parameters(IngestionPipeline)
     assert wiring.writer_options(config).keys() <= parameters(StreamingParquetWriter)
     assert wiring.bar_options(config).keys() <= parameters(BarAggregationTransform)
@@ -140,9 +144,11 @@ def test_nothing_to_record_says_what_to_do() -> None:
         wiring.source_options(load({"coinbase.symbols": []}), "coinbase")
 
 
-def test_a_source_of_a_later_version_is_refused_in_words() -> None:
-    with pytest.raises(ConfigError, match="ccxt comes with a later version; this one records coinbase"):
-        wiring.source_options(load({}), "ccxt")
+def test_exchanges_that_watch_nothing_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"ccxt\.exchanges is empty; set it in .*config init"):
+        wiring.source_options(load_config(environ={}, default_path="/nonexistent"), "ccxt")
+    with pytest.raises(ConfigError, match=r"ccxt\.exchanges\.kraken\.channels: is empty: .*watchTrades"):
+        wiring.source_options(load({"ccxt.exchanges.kraken.channels": {"watchTrades": []}}), "ccxt")
 
 
 def test_unusable_names_everything_at_once() -> None:

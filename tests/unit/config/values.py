@@ -22,10 +22,15 @@ VALUES: dict[str, list[Any]] = {
     "coinbase.api_secret": [PEM.format(1), PEM.format(2)],
     "coinbase.ws_url": ["ws://127.0.0.1:8765", "wss://example.com/feed"],
     "ccxt.exchanges.{id}.channels": [{"watchTrades": ["BTC/USD"]}, {"watchTicker": ["A/B", "C/D:D"]}],
+    "ccxt.exchanges.{id}.record": [["frames"], ["trades", "l2"]],
+    "ccxt.exchanges.{id}.ws_url": ["ws://127.0.0.1:8765", "wss://example.com"],
+    "ccxt.exchanges.{id}.rest_url": ["http://127.0.0.1:8765", "https://example.com/api"],
     "ccxt.exchanges.{id}.options": [{"a": 1}, {"b": True}],
     "ingestion.partition_by": LAYOUTS,
     "etl.channels.orderbook.partition_cols": LAYOUTS,
     "etl.channels.bars.partition_cols": LAYOUTS,
+    "etl.channels.orderbook.processor_options.include": [["hhi_*"], ["grid_returns", "rv_60s"]],
+    "etl.channels.orderbook.processor_options.exclude": [["vpin"], ["mlofi_*", "kyle"]],
     "etl.channels.orderbook.processor_options.kyle_lambda_window": [20, 600],
     "etl.channels.orderbook.processor_options.vpin_bucket_volume": ["auto", 2.5, 1e-6],
 }
@@ -36,6 +41,7 @@ BASE: dict[str, Any] = {
     "coinbase.api_key": "name",
     "coinbase.api_secret": PEM.format(0),
     "ccxt.exchanges.kraken.api_key": "name",
+    "ccxt.exchanges.kraken.channels": {"watchOrderBook": ["X/Y"]},
 }
 for _store in ("ingestion_storage", "etl_storage_input", "etl_storage_output", "sync.source", "sync.destination"):
     BASE |= {f"storage.{_store}.s3.{name}": "set" for name in ("bucket", "access_key_id", "secret_access_key")}

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from daedalus.ingestion.collectors.base import OpenGaps
-from daedalus.ingestion.collectors.coinbase_messages import SeenTrades
 from daedalus.ingestion.collectors.coinbase_parser import BACKWARD_MAX, CoinbaseParser
 from daedalus.ingestion.collectors.coinbase_settings import Carried
+from daedalus.ingestion.collectors.seen_trades import SeenTrades
 from daedalus.ingestion.collectors.watchdog import Watchdog
 from daedalus.shared.errors import MalformedError
 from daedalus.shared.events import BookDelta, BookSnapshot, Gap, Ticker, Trade, unpack_changes, unpack_levels

@@ -10,33 +10,43 @@ if TYPE_CHECKING:
     from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, gap_resets, trade_chunk
     from daedalus.etl.features.config import FeatureConfig
     from daedalus.etl.features.engine import FeatureSet
+    from daedalus.etl.features.live import FeatureEngine, StatefulFeatureProcessor
     from daedalus.etl.features.orderbook import extract_structural_features
     from daedalus.etl.features.state import State
+    from daedalus.etl.features.state_file import load_state, save_state
     from daedalus.etl.features.stateful import compute_rolling_features
 
 __all__ = [
     "BookChunk",
     "FeatureConfig",
+    "FeatureEngine",
     "FeatureSet",
     "State",
+    "StatefulFeatureProcessor",
     "TradeChunk",
     "book_chunk",
     "compute_rolling_features",
     "extract_structural_features",
     "gap_resets",
+    "load_state",
+    "save_state",
     "trade_chunk",
 ]
 
 _HOME = {
     "BookChunk": "chunks",
     "FeatureConfig": "config",
+    "FeatureEngine": "live",
     "FeatureSet": "engine",
     "State": "state",
+    "StatefulFeatureProcessor": "live",
     "TradeChunk": "chunks",
     "book_chunk": "chunks",
     "compute_rolling_features": "stateful",
     "extract_structural_features": "orderbook",
     "gap_resets": "chunks",
+    "load_state": "state_file",
+    "save_state": "state_file",
     "trade_chunk": "chunks",
 }
 

@@ -8,7 +8,7 @@ Null is NaN in float64 columns, `NULL_INT` in int64 columns and `NULL_INT8` in i
 turns it into Arrow's null, once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -84,7 +84,7 @@ class Frame:
     `kept` are the positions of the rows in the chunk. `ts` is ts_eff (T2); `dt_ns` is the time since the previous kept
     row, `NULL_INT` on a row with `reset` 1 (S1, S2). Levels are [rows, max_levels], C-contiguous, missing ones NaN
     price and 0 size; `bid_levels` and `ask_levels` count the valid ones. Row i may use `trades[:visible[i]]` and
-    nothing later (T5).
+    nothing later (T5). `deals` is what `trade_rows` makes of the visible trades, [columns, trades].
     """
 
     rows: int
@@ -103,6 +103,7 @@ class Frame:
     ask_levels: I64
     trades: TradeRun = field(init=False)
     visible: I64 = field(init=False)
+    deals: F64 = field(init=False)
     outputs: "Outputs" = field(init=False)
 
     def floats(self, name: str) -> F64:
@@ -137,11 +138,14 @@ class Family:
     run
         The computation: fills its block and updates the arrays of its state in place, walking rows in order.
     needs
-        Columns of other families that `run` reads; those families run before.
+        Columns of other families that `run` reads, or names of families that leave something else in the frame; those
+        run before.
     fields
         Layout of the state; empty for a stateless family.
     params
         Every value that changes an output without changing a name or the layout.
+    core, standard
+        Patterns of the columns that belong to those sets; `standard` has all of `core`, `full` has every column.
     """
 
     name: str
@@ -152,6 +156,8 @@ class Family:
     needs: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     params: Mapping[str, object] = field(default_factory=dict)
+    core: tuple[str, ...] = ()
+    standard: tuple[str, ...] = ()
 
     def of_dtype(self, dtype: DType) -> list[Column]:
         """Return the columns of one dtype, in their order in the block."""
@@ -159,11 +165,12 @@ class Family:
 
 
 class Plan:
-    """Where each column of a feature set stands: its dtype's matrix and the row there."""
+    """Where each column of the families stands: its dtype's matrix and the row there; `columns` are those to show."""
 
-    def __init__(self, families: Sequence[Family]) -> None:
-        self.columns = tuple(column for family in families for column in family.columns)
-        self.dtype_of = {column.name: column.dtype for column in self.columns}
+    def __init__(self, families: Sequence[Family], shown: Collection[str]) -> None:
+        computed = [column for family in families for column in family.columns]
+        self.columns = tuple(column for column in computed if column.name in shown)
+        self.dtype_of = {column.name: column.dtype for column in computed}
         self.rows_of: dict[str, int] = {}
         self.counts = {"float64": 0, "int64": 0, "int8": 0}
         self.spans: dict[str, tuple[slice, slice, slice]] = {}
@@ -220,7 +227,7 @@ class Outputs(Mapping[str, AnyArray]):
         return column
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.plan.dtype_of)
+        return (column.name for column in self.plan.columns)
 
     def __len__(self) -> int:
         return len(self.plan.columns)

@@ -9,6 +9,7 @@ from daedalus.shared.errors import ConfigError
 
 #: Width of the bars that Kyle's lambda is regressed on (feature catalogue, section 8).
 KYLE_BAR_SECONDS = 5
+FEATURE_SETS = ("core", "standard", "full")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,12 @@ class FeatureConfig:
         A longer silence makes the next row a first row (S1); also the age limit of as-of values (W7).
     tick_size
         Price step of the market; None leaves tick features null (B6).
+    lot_size
+        Size step of the market, for elasticities that count lots.
+    feature_set
+        "core", "standard" or "full": which columns to compute.
+    include, exclude
+        Names of families or columns, or patterns for them, to add to the set and then to leave out of it.
 
     Raises
     ------
@@ -79,6 +86,10 @@ class FeatureConfig:
     vpin_window_buckets: int = 50
     max_state_staleness_seconds: float = 300.0
     tick_size: float | None = None
+    lot_size: float = 1.0
+    feature_set: Literal["core", "standard", "full"] = "standard"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -89,6 +100,9 @@ class FeatureConfig:
         self._set("bands_bps", _ascending_bands(self.bands_bps))
         self._set("horizons", _seconds("horizons", self.horizons))
         self._set("bar_durations", _seconds("bar_durations", self.bar_durations))
+        _require(self.feature_set in FEATURE_SETS, "feature_set", self.feature_set, " or ".join(FEATURE_SETS))
+        self._set("include", _names("include", self.include))
+        self._set("exclude", _names("exclude", self.exclude))
         self._check_whole_numbers()
         self._check_real_numbers()
 
@@ -129,6 +143,7 @@ class FeatureConfig:
         self._set("max_state_staleness_seconds", stale)
         if self.tick_size is not None:
             self._set("tick_size", _positive("tick_size", self.tick_size, " or nothing"))
+        self._set("lot_size", _positive("lot_size", self.lot_size))
 
     @property
     def mlofi_levels(self) -> int:
@@ -184,3 +199,10 @@ def _seconds(name: str, values: object) -> tuple[int, ...]:
     seconds = tuple(_whole(name, value, wanted) for value in _items(name, values))
     _require(all(1 <= value <= 604_800 for value in seconds), name, seconds, wanted)
     return seconds
+
+
+def _names(name: str, values: object) -> tuple[str, ...]:
+    good = isinstance(values, Iterable) and not isinstance(values, str)
+    items = list(values) if good else []  # type: ignore[call-overload]
+    _require(good and all(isinstance(item, str) and item for item in items), name, values, "a list of names")
+    return tuple(items)

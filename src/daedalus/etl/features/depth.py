@@ -11,6 +11,7 @@ from daedalus.shared.schemas import Column
 LEVEL_SETS = (1, 3, 5, 10, 20)
 #: (100 - 99.95) / 100 * 1e4 is 4.9999999999997 in floats: a level this close below an edge stands on it.
 EDGE_TOLERANCE_BPS = 1e-9
+_CORE = ("imbalance_n*", "depth_bid_b*", "depth_ask_b*", "imbalance_b*")
 
 
 def depth(config: FeatureConfig) -> Family | None:
@@ -20,7 +21,7 @@ def depth(config: FeatureConfig) -> Family | None:
     counts = level_sets(config.max_levels)
     columns = (*_count_columns(counts), *_band_columns(config.bands_bps))
     run = _runner(np.array(counts, np.int64), np.array(config.bands_bps, np.float64))
-    return Family("depth", 1, "depth by levels and by distance", columns, run)
+    return Family("depth", 1, "depth by levels and by distance", columns, run, core=_CORE, standard=("*",))
 
 
 def level_sets(max_levels: int) -> tuple[int, ...]:

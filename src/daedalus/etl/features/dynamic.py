@@ -78,7 +78,9 @@ def order_flow(config: FeatureConfig) -> Family | None:
 
     params = {"ofi_decay_alpha": config.ofi_decay_alpha}
     columns = flow_columns(levels)
-    return Family("order_flow", 1, "order-flow imbalance per row", columns, run, ("mid",), (book,), params)
+    doc = "order-flow imbalance per row"
+    core = ("ofi", "mlofi_l*", "mlofi_decay")
+    return Family("order_flow", 1, doc, columns, run, ("mid",), (book,), params, core, ("*",))
 
 
 @kernel
@@ -139,7 +141,9 @@ def changes(config: FeatureConfig) -> Family | None:
     needs = ("mid", "microprice", "spread_bps", "imbalance_l0")
     tick = math.nan if config.tick_size is None else config.tick_size
     params = {"tick_size": config.tick_size}
-    return Family("changes", 1, "changes per row", _CHANGES + _MOVES, _changes_runner(tick), needs, (last,), params)
+    run, columns = _changes_runner(tick), _CHANGES + _MOVES
+    core = ("log_return", "mid_velocity_bps_s", "mid_accel_bps_s2")
+    return Family("changes", 1, "changes per row", columns, run, needs, (last,), params, core, ("*",))
 
 
 def _changes_runner(tick: float) -> Run:

@@ -20,8 +20,9 @@ from daedalus.etl.features.base import Family, Field, Outputs, Plan
 from daedalus.etl.features.chunks import NO_TRADES, BookChunk, TradeChunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.registry import families
+from daedalus.etl.features.selection import selected, with_needs
 from daedalus.etl.features.state import State, new_arrays, state_from_bytes, state_to_bytes
-from daedalus.shared.errors import ConfigError, SchemaError, StateError
+from daedalus.shared.errors import SchemaError, StateError
 from daedalus.shared.schemas import Column
 
 if TYPE_CHECKING:
@@ -37,16 +38,16 @@ class FeatureSet:
     Parameters
     ----------
     config
-        What to compute.
+        What to compute, and which columns to show: `feature_set`, `include`, `exclude`.
     only
-        Names of families to compute, with those that they need; None: all that the configuration switches on.
+        Names of families to compute, with those that they need; None: all that have a column to show.
 
     Attributes
     ----------
     families
         In the order in which they run.
     columns
-        Of all families, in order.
+        Those to show, in order.
     fingerprint
         SHA-256 (hex) of the names, parameters, versions and state layouts: equal fingerprints, equal numbers.
 
@@ -59,8 +60,11 @@ class FeatureSet:
     def __init__(self, config: FeatureConfig, only: Collection[str] | None = None) -> None:
         self.config = config
         declared = families(config)
-        self.families: tuple[Family, ...] = declared if only is None else _with_needs(declared, only)
-        self._plan = Plan(self.families)
+        shown = selected(declared, config)
+        if only is None:
+            only = [family.name for family in declared if any(column.name in shown for column in family.columns)]
+        self.families: tuple[Family, ...] = with_needs(declared, only)
+        self._plan = Plan(self.families, shown)
         self.columns: tuple[Column, ...] = self._plan.columns
         self.layout: dict[str, tuple[Field, ...]] = {"stream": stream.FIELDS}
         self.layout.update({family.name: family.fields for family in self.families if family.fields})
@@ -77,7 +81,7 @@ class FeatureSet:
             }
             for family in self.families
         ]
-        common = [STREAM_VERSION, self.config.max_levels, self.config.staleness_ns]
+        common = [STREAM_VERSION, self.config.max_levels, self.config.staleness_ns, [c.name for c in self.columns]]
         return hashlib.sha256(json.dumps([common, parts], sort_keys=True).encode()).hexdigest()
 
     def new_state(self) -> State:
@@ -139,18 +143,3 @@ class FeatureSet:
     def state_from_bytes(self, data: bytes) -> State:
         """Restore a state, or raise StateError with the reason."""
         return state_from_bytes(data, self.fingerprint, self.layout)
-
-
-def _with_needs(declared: tuple[Family, ...], only: Collection[str]) -> tuple[Family, ...]:
-    """Return the named families and, first, those that they need."""
-    known = {family.name: family for family in declared}
-    unknown = sorted(set(only) - set(known))
-    if unknown:
-        raise ConfigError(f"no such feature family: {', '.join(unknown)}; there are: {', '.join(known)}")
-    owner = {column.name: family.name for family in declared for column in family.columns}
-    wanted, left = set(only), list(only)
-    while left:
-        for name in {owner[column] for column in known[left.pop()].needs} - wanted:
-            wanted.add(name)
-            left.append(name)
-    return tuple(family for family in declared if family.name in wanted)

@@ -42,7 +42,7 @@ _CROSSED, _LOCKED, _ONE_SIDED, _EMPTY, _RESET, _LATE = range(6)
 def identity(config: FeatureConfig) -> Family:
     """Declare the family. It is always there."""
     touch = record("touch", changed_at=INT, bid=FLOAT, bid_size=FLOAT, ask=FLOAT, ask_size=FLOAT)
-    return Family("identity", 1, "identity and quality of a row", COLUMNS, _run, fields=(touch,))
+    return Family("identity", 1, "identity and quality of a row", COLUMNS, _run, fields=(touch,), core=("*",))
 
 
 def _run(frame: Frame, state: Arrays, out: Block) -> None:

@@ -56,7 +56,7 @@ def kyle(config: FeatureConfig) -> Family | None:
         _kyle(frame.ts, frame.reset, frame.floats("mid"), *trades, bar_ns, stale_ns, *arrays, out.f64)
 
     params = {"bar_ns": bar_ns, "staleness_ns": stale_ns}
-    return Family("kyle", 1, "Kyle's lambda", _COLUMNS, run, ("mid",), fields, params)
+    return Family("kyle", 1, "Kyle's lambda", _COLUMNS, run, ("mid",), fields, params, ("*",))
 
 
 @kernel

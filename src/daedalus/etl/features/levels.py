@@ -16,7 +16,7 @@ def levels(config: FeatureConfig) -> Family:
         for part, unit in (("price", "quote"), ("size", "base"))
         for k in range(config.max_levels)
     )
-    return Family("levels", 1, "prices and sizes of the cleaned levels", columns, _run)
+    return Family("levels", 1, "prices and sizes of the cleaned levels", columns, _run, core=("*",))
 
 
 def _run(frame: Frame, state: Arrays, out: Block) -> None:

@@ -6,7 +6,7 @@ from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.tables import features_of
 
 #: Families that need nothing but the current row, after identity.
-FAMILIES = ("identity", "levels", "touch", "depth")
+FAMILIES = ("identity", "levels", "touch", "depth", "cost", "shape")
 
 
 def extract_structural_features(df: pl.DataFrame, config: FeatureConfig | None = None) -> pl.DataFrame:

@@ -17,7 +17,12 @@ def rolling_flow(config: FeatureConfig) -> Family | None:
     fields = (*window_fields(len(windows), levels + 2), Field("first", INT, (1,)))
     needs = (*(f"mlofi_l{m}" for m in range(levels)), "mlofi_decay")
     run = _runner(levels, window_lengths_ns(windows), fields)
-    return Family("rolling_flow", 1, "order flow over time windows", _columns(config), run, needs, fields)
+    core, standard = (
+        ("ofi_sum_*", "mlofi_decay_sum_*"),
+        ("ofi_norm_*", "update_rate_*", "window_coverage_*", "n_updates_*"),
+    )
+    doc = "order flow over time windows"
+    return Family("rolling_flow", 1, doc, _columns(config), run, needs, fields, core=core, standard=standard)
 
 
 def _columns(config: FeatureConfig) -> tuple[Column, ...]:

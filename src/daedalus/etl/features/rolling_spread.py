@@ -26,7 +26,8 @@ def rolling_spread(config: FeatureConfig) -> Family | None:
     run = _runner(window_lengths_ns(config.horizons), tight_bps, dynamic, fields)
     params = {"tight_bps": tight_bps, "wide_bps": WIDE_BPS}
     doc = "shares of tight and wide spreads over time windows"
-    return Family("rolling_spread", 1, doc, _columns(config, tight_bps), run, needs, fields, params)
+    columns, core = _columns(config, tight_bps), (("spread_regime_*",) if dynamic else ("*",))
+    return Family("rolling_spread", 1, doc, columns, run, needs, fields, params, core, ("*",))
 
 
 def _columns(config: FeatureConfig, tight_bps: float) -> tuple[Column, ...]:

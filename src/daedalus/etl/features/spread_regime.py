@@ -44,7 +44,7 @@ def spread_regime(config: FeatureConfig) -> Family | None:
 
     columns = (Column("spread_regime", "int8", "-1/0/1", _DOC),)
     params = {"tight": low, "wide": high}
-    return Family("spread_regime", 1, "regime of the spread", columns, run, ("spread_bps",), fields, params)
+    return Family("spread_regime", 1, "regime of the spread", columns, run, ("spread_bps",), fields, params, ("*",))
 
 
 @kernel

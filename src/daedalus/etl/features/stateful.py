@@ -3,10 +3,11 @@
 import polars as pl
 
 from daedalus.etl.features.config import FeatureConfig
+from daedalus.etl.features.orderbook import FAMILIES
 from daedalus.etl.features.registry import families
 from daedalus.etl.features.tables import features_of
 
-_STATIC = ("levels", "touch", "depth")
+_STATIC = tuple(name for name in FAMILIES if name != "identity")
 
 
 def compute_rolling_features(

@@ -67,10 +67,24 @@ def enter(now: int, lengths: I64, ring_ts: I64, ring: F64, head: I64, tails: I64
 
 
 @kernel
+def room(now: int, lengths: I64, ring_ts: I64, head: I64, tails: I64) -> bool:
+    """Drop from every window what `enter` would drop, and return whether the ring can take one more row."""
+    mask = len(ring_ts) - 1
+    oldest = head[0]
+    for w in range(len(lengths)):
+        tail, cutoff = tails[w], now - lengths[w]
+        while tail < head[0] and ring_ts[tail & mask] <= cutoff:
+            tail += 1
+        tails[w] = tail
+        oldest = min(oldest, tail)
+    return bool(head[0] - oldest < len(ring_ts))
+
+
+@kernel
 def add(totals: F64, c: int, value: float) -> None:
     """Add the current row's value to the total of column `c`; null adds nothing (N2)."""
     if abs(value) <= SUMMABLE_MAX:
-        totals[0, c], totals[1, c] = _plus(totals[0, c], totals[1, c], value, 0.0)
+        totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], value, 0.0)
 
 
 @kernel
@@ -81,7 +95,7 @@ def window_sum(totals: F64, ring: F64, slot: int, c: int) -> float:
 
 
 @kernel
-def _plus(high: float, low: float, more: float, more_low: float) -> tuple[float, float]:
+def plus(high: float, low: float, more: float, more_low: float) -> tuple[float, float]:
     """Add two pairs: Knuth's two-sum, then renormalise."""
     after = high + more
     part = after - high
@@ -100,8 +114,8 @@ def _rebase(oldest: int, ring: F64, head: I64, totals: F64) -> None:
             base, base_low = ring[oldest & mask, 0, c], ring[oldest & mask, 1, c]
         for position in range(oldest, head[0]):
             slot = position & mask
-            ring[slot, 0, c], ring[slot, 1, c] = _plus(ring[slot, 0, c], ring[slot, 1, c], -base, -base_low)
-        totals[0, c], totals[1, c] = _plus(totals[0, c], totals[1, c], -base, -base_low)
+            ring[slot, 0, c], ring[slot, 1, c] = plus(ring[slot, 0, c], ring[slot, 1, c], -base, -base_low)
+        totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], -base, -base_low)
 
 
 @kernel

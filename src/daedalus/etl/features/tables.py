@@ -9,6 +9,7 @@ from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.registry import families
+from daedalus.etl.features.selection import selected
 
 _ROW = "__row"
 _MARKET = ("exchange", "symbol")
@@ -16,8 +17,10 @@ _MARKET = ("exchange", "symbol")
 
 @lru_cache(maxsize=32)
 def _feature_set(config: FeatureConfig, only: tuple[str, ...]) -> FeatureSet:
-    switched_on = {family.name for family in families(config)}
-    return FeatureSet(config, [name for name in only if name in switched_on])
+    declared = families(config)
+    shown = selected(declared, config)
+    mine = [family for family in declared if family.name in only]
+    return FeatureSet(config, [f.name for f in mine if any(column.name in shown for column in f.columns)])
 
 
 def features_of(
@@ -43,14 +46,15 @@ def features_of(
         `exchange` and `symbol` where `df` has them, then the columns of the families.
     """
     features = _feature_set(config, tuple(only))
-    shown = [c.name for family in features.families if family.name in only for c in family.columns]
+    own = {c.name for family in features.families if family.name in only for c in family.columns}
+    shown = [c.name for c in features.columns if c.name in own]
     market = [name for name in _MARKET if name in df.columns]
     parts = []
     for group in _by_market(df.with_row_index(_ROW), market):
-        own = (
+        deals = (
             trades if trades is None or not market else trades.join(group.select(market).head(1), on=market, how="semi")
         )
-        parts.append(_one_market(features, group, own, market, shown))
+        parts.append(_one_market(features, group, deals, market, shown))
     return pl.concat(parts).sort(_ROW).drop(_ROW)
 
 

@@ -71,7 +71,7 @@ def vpin(config: FeatureConfig) -> Family | None:
         _vpin(*inputs, state["imbalances"], state["open"], out.f64)
 
     params = {"vpin_bucket_volume": volume}
-    return Family("vpin", 1, "volume-synchronised toxicity", _COLUMNS, run, (), fields, params)
+    return Family("vpin", 1, "volume-synchronised toxicity", _COLUMNS, run, (), fields, params, ("vpin",), ("*",))
 
 
 @kernel

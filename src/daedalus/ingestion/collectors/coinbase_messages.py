@@ -1,6 +1,5 @@
 """The wire forms of Coinbase Advanced Trade, and how their texts become numbers."""
 
-from collections import deque
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -11,8 +10,10 @@ from daedalus.shared.clock import parse_rfc3339_us
 from daedalus.shared.errors import MalformedError
 from daedalus.shared.events import CHANGE, NO_TIME
 
-#: Trade ids remembered per product, to recognise re-sent ones: an hour of a busy market.
-TRADE_IDS_MAX = 10_000
+#: The exchange's channels.
+LEVEL2, MATCHES, TICKER = "level2", "market_trades", "ticker"
+#: The bronze channels that each of them feeds.
+FEEDS: dict[str, tuple[str, ...]] = {LEVEL2: ("l2", "orderbook"), MATCHES: ("trades",), TICKER: ("ticker",)}
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -66,28 +67,6 @@ class Counters:
     malformed: int = 0
     sequence_gaps: int = 0
     trades_resent: int = 0
-
-
-class SeenTrades:
-    """The trade ids of each product, over all connections of a collector. Bounded by `TRADE_IDS_MAX` a product."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, tuple[set[str], deque[str]]] = {}
-
-    def add(self, product: str, trade_id: str) -> bool:
-        """Remember an id; return whether it is new."""
-        ids, order = self._ids.setdefault(product, (set(), deque()))
-        if trade_id in ids:
-            return False
-        if len(order) >= TRADE_IDS_MAX:
-            ids.discard(order.popleft())
-        ids.add(trade_id)
-        order.append(trade_id)
-        return True
-
-    def knows(self, product: str) -> bool:
-        """Tell whether any trade of the product was seen."""
-        return product in self._ids
 
 
 def number(text: str) -> float:

@@ -5,56 +5,41 @@ every message of a connection, so a jump taints all its products.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import msgspec
 
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.coinbase_messages import (
-    Counters,
+    FEEDS,
+    LEVEL2,
+    MATCHES,
+    TICKER,
     Envelope,
-    SeenTrades,
     decode_dicts,
     decode_envelope,
     decode_l2,
     decode_subscriptions,
-    number,
     pack_updates,
 )
+from daedalus.ingestion.collectors.coinbase_rows import ticker_row, trade_row
+from daedalus.ingestion.collectors.coinbase_settings import Carried
 from daedalus.shared.book import OrderBook
 from daedalus.shared.clock import parse_rfc3339_us
 from daedalus.shared.errors import MalformedError
-from daedalus.shared.events import ALL, BookDelta, BookSnapshot, Event, Gap, Ticker, Trade
+from daedalus.shared.events import ALL, BookDelta, BookSide, BookSnapshot, Event, Gap, Trade
 
-TRADE_SIDE_IS_MAKERS = True
-"""Coinbase's `side` of a trade names the maker's order (measured on its older feeds), so the aggressor took the other.
-The raw value stays in `info_json`."""
-
-BOOK_CHANNELS = ("l2", "orderbook")
+BOOK_CHANNELS = FEEDS[LEVEL2]
+#: Past trades that are younger than this, us, are those that a subscription always brings.
+LATE_US = 2_000_000
 #: Messages that go back in the sequence in a row before the numbering is taken for broken.
 BACKWARD_MAX = 100
 
-_OPPOSITE = {"BUY": "sell", "SELL": "buy"} if TRADE_SIDE_IS_MAKERS else {"BUY": "buy", "SELL": "sell"}
-#: The bronze channels that an exchange's channel feeds.
-_CARRIES: dict[str, tuple[str, ...]] = {
-    "l2_data": BOOK_CHANNELS,
-    "market_trades": ("trades",),
-    "ticker": ("ticker",),
-    "ticker_batch": ("ticker",),
-}
-_TICKER_FIELDS = {
-    "price": "last",
-    "best_bid": "bid",
-    "best_ask": "ask",
-    "best_bid_quantity": "bid_volume",
-    "best_ask_quantity": "ask_volume",
-    "high_24_h": "high",
-    "low_24_h": "low",
-    "volume_24_h": "base_volume",
-    "price_percent_chg_24_h": "percentage",
-}
+_SIDES: tuple[BookSide, ...] = ("bid", "ask")
+#: The bronze channels that a message of a channel is about.
+_CARRIES = {"l2_data": BOOK_CHANNELS, MATCHES: ("trades",), TICKER: ("ticker",), "ticker_batch": ("ticker",)}
 
 
 @dataclass
@@ -76,13 +61,16 @@ class CoinbaseParser:
         The partition's exchange name, the products, the bronze channels to record.
     depth, interval_ms
         Levels a side of an `orderbook` row; least receive time between two rows of a product, 0 = each update.
-    gaps, seen
-        Carried over connections.
+    carried
+        What outlives the connection.
 
     Attributes
     ----------
     resync
-        Products that need a fresh level2 snapshot: the session asks for it and empties the set.
+        Symbols whose next level2 snapshot is awaited, because none has come yet or the book has a hole.
+    probes
+        Streams, by the exchange's channel, that are asked for anew because they said nothing, and since when (ns).
+        What comes for one of them takes it out; if it shows that something was missed, the ledger says so.
     subscribed
         Products by the exchange's channel name, as it last acknowledged them.
     refusal
@@ -97,25 +85,28 @@ class CoinbaseParser:
         channels: Iterable[str],
         depth: int,
         interval_ms: int,
-        gaps: OpenGaps,
-        seen: SeenTrades,
-        counters: Counters,
+        carried: Carried,
     ) -> None:
         self.resync: set[str] = set()
+        self.probes: dict[Stream, int] = {}
         self.subscribed: dict[str, set[str]] = {}
         self.refusal = ""
         self._exchange = exchange
         self._symbols = tuple(symbols)
         self._channels = frozenset(channels)
         self._depth, self._interval_ns = depth, interval_ms * 1_000_000
-        self._gaps, self._seen, self._count = gaps, seen, counters
+        self._gaps, self._seen, self._count = carried.gaps, carried.seen, carried.counters
+        self._heard, self._skew = carried.watchdog.heard, carried.skew
+        # Products of USDC come under the name of those of USD.
+        self._names = {s.removesuffix("C"): s for s in self._symbols if s.endswith("-USDC")}
+        self._names |= {s: s for s in self._symbols}
         self._markets: dict[str, _Market] = {}
         self._expected, self._backward = 0, 0
         self._last_ns: int | None = None
         self._handlers: dict[str, Callable[[Envelope, int], list[Event]]] = {
             "l2_data": self._l2,
-            "market_trades": self._trades,
-            "ticker": self._tickers,
+            MATCHES: self._trades,
+            TICKER: self._tickers,
             "ticker_batch": self._tickers,
             "subscriptions": self._subscriptions,
             "heartbeats": lambda envelope, now: [],
@@ -143,6 +134,8 @@ class CoinbaseParser:
             if envelope.sequence_num > self._expected:
                 events += self._sequence_gap(envelope.sequence_num, now)
             self._expected, self._backward = envelope.sequence_num + 1, 0
+        if self._skew.is_due(now):
+            self._time(envelope, now)
         since, self._last_ns = self._last_ns or now, now
         try:
             events += self._content(envelope, now)
@@ -180,22 +173,49 @@ class CoinbaseParser:
     def _sequence_gap(self, got: int, now: int) -> list[Event]:
         self._count.sequence_gaps += 1
         detail = f"sequence_num {got} where {self._expected} was due"
-        every = (*BOOK_CHANNELS, "trades", "ticker")
-        return self._lost(every, self._last_ns or now, now, "sequence_gap", got - self._expected, detail)
+        since, missed = self._last_ns or now, got - self._expected
+        rows = self._lost((*BOOK_CHANNELS, "trades", "ticker"), since, now, "sequence_gap", missed, detail)
+        if "frames" in self._channels:
+            rows += self._missed([(ALL, "frames")], since, now, "sequence_gap", missed, detail)
+        return rows
 
     def _lost(
-        self, channels: Sequence[str], since: int, now: int, reason: str, missed: int, detail: str = ""
+        self, channels: Sequence[str], since: int, now: int, reason: str, missed: int | None, detail: str = ""
     ) -> list[Event]:
         """Enter a loss on these channels. Flows end with it; books stay open until their next snapshots."""
-        books = list(self.streams(c for c in channels if c in BOOK_CHANNELS))
-        if books:
-            self.resync.update(symbol for symbol, _ in books)
-            for market in self._markets.values():
+        rows: list[Event] = []
+        if set(channels) & set(BOOK_CHANNELS):
+            rows += self.lose_books(self._symbols, since, now, reason, missed, detail)
+        flows = self.streams(c for c in channels if c not in BOOK_CHANNELS)
+        return rows + self._missed(flows, since, now, reason, missed, detail)
+
+    def lose_books(
+        self, symbols: Iterable[str], since: int, now: int, reason: str, missed: int | None = None, detail: str = ""
+    ) -> list[Event]:
+        """Give these books up until their next snapshots; return the ledger's rows."""
+        rows: list[Event] = []
+        for symbol in symbols:
+            streams = [(symbol, c) for c in BOOK_CHANNELS if c in self._channels]
+            if not streams:
+                continue
+            self.resync.add(symbol)
+            market = self._markets.get(symbol)
+            if market is not None:
                 market.valid = market.dirty = False
-        rows = self._gaps.open(books, since=since, now=now, reason=reason, missed=missed, detail=detail)
-        flows, flow_gaps = list(self.streams(c for c in channels if c not in BOOK_CHANNELS)), OpenGaps(self._exchange)
-        flow_gaps.open(flows, since=since, now=now, reason=reason, missed=missed, detail=detail)
-        return [*rows, *flow_gaps.close(flows, now)]
+            rows += self._gaps.open(streams, since=since, now=now, reason=reason, missed=missed, detail=detail)
+        return rows
+
+    def _missed(
+        self, streams: Iterable[Stream], since: int, now: int, reason: str, missed: int | None, detail: str = ""
+    ) -> list[Event]:
+        """Return rows of a loss that is over, for streams that are open for no other."""
+        known, gaps = list(streams), OpenGaps(self._exchange)
+        gaps.open(known, since=since, now=now, reason=reason, missed=missed, detail=detail)
+        return list(gaps.close(known, now))
+
+    def _time(self, envelope: Envelope, now: int) -> None:
+        with suppress(ValueError):
+            self._skew.add(now, parse_rfc3339_us(envelope.timestamp))
 
     def _parse_error(self, text: str, error: Exception, now: int) -> Gap:
         self._count.malformed += 1
@@ -211,6 +231,27 @@ class CoinbaseParser:
             detail=f"{type(error).__name__}: {error}; frame of {len(text)} characters begins {text[:200]!r}",
         )
 
+    # -- what is live -------------------------------------------------------------------------------------------------
+
+    def live(self) -> set[Stream]:
+        """Return the streams that this connection delivers: books with their snapshot, flows that were acknowledged."""
+        found = {(s, c) for s, market in self._markets.items() if market.valid for c in BOOK_CHANNELS}
+        for wire in (MATCHES, TICKER):
+            found |= {(self._name(p), c) for p in self.subscribed.get(wire, ()) for c in FEEDS[wire]}
+        return {stream for stream in found if stream[1] in self._channels}
+
+    def _name(self, product: str) -> str:
+        return self._names.get(product, product)
+
+    def _hear(self, symbol: str, wire: str, now: int, missed: str = "") -> list[Event]:
+        """Note that a stream spoke; `missed` says how it shows that a probed one was not merely quiet."""
+        self._heard[symbol, wire] = now
+        since = self.probes.pop((symbol, wire), None) if self.probes else None
+        if since is None or not missed:
+            return []
+        streams = [(symbol, c) for c in FEEDS[wire] if c in self._channels and (symbol, c) not in self._gaps]
+        return self._missed(streams, since, now, "stall", None, missed)
+
     # -- channels -----------------------------------------------------------------------------------------------------
 
     def _subscriptions(self, envelope: Envelope, now: int) -> list[Event]:
@@ -219,9 +260,9 @@ class CoinbaseParser:
             for channel, products in event.subscriptions.items():
                 merged.setdefault(channel, set()).update(products)
         self.subscribed = merged
-        live = [(s, "trades") for s in merged.get("market_trades", ())] + [
-            (s, "ticker") for s in merged.get("ticker", ())
-        ]
+        acknowledged = [(self._name(p), wire) for wire in (MATCHES, TICKER) for p in merged.get(wire, ())]
+        # A stream that is being probed is live when something comes, whatever the exchange says.
+        live = [(s, c) for s, wire in acknowledged if (s, wire) not in self.probes for c in FEEDS[wire]]
         return list(self._gaps.close(live, now))
 
     def _l2(self, envelope: Envelope, now: int) -> list[Event]:
@@ -229,13 +270,15 @@ class CoinbaseParser:
         for event in decode_l2(envelope.events):
             if event.type not in ("snapshot", "update"):
                 raise MalformedError(f"l2_data event of type {event.type!r}")
-            is_snapshot = event.type == "snapshot"
             changes, event_time = pack_updates(event.updates)
-            market = self._markets.setdefault(event.product_id, _Market())
+            symbol, is_snapshot = self._name(event.product_id), event.type == "snapshot"
+            market = self._markets.get(symbol)
+            if market is None:
+                market = self._markets[symbol] = _Market()
             if is_snapshot:
-                market.valid = True
-                self.resync.discard(event.product_id)
-                out += self._gaps.close([(event.product_id, c) for c in BOOK_CHANNELS], now)
+                out += self._snapshot(symbol, market, changes, now)
+            else:
+                self._heard[symbol, LEVEL2] = now
             if not (changes or is_snapshot):
                 continue
             if market.valid:
@@ -251,13 +294,26 @@ class CoinbaseParser:
                     BookDelta(
                         collected_at=now,
                         exchange=self._exchange,
-                        symbol=event.product_id,
+                        symbol=symbol,
                         nonce=envelope.sequence_num,
                         is_snapshot=is_snapshot,
                         changes=changes,
                     )
                 )
         return out
+
+    def _snapshot(self, symbol: str, market: _Market, changes: bytes, now: int) -> list[Event]:
+        """Take note of a whole book, and of what it tells of one that had fallen silent."""
+        missed = ""
+        if market.valid and (symbol, LEVEL2) in self.probes:
+            whole = OrderBook()
+            whole.apply(changes, is_snapshot=True)
+            if any(whole.levels(side) != market.book.levels(side) for side in _SIDES):
+                missed = "the book had changed while nothing came"
+        market.valid = True
+        self.resync.discard(symbol)
+        rows = self._hear(symbol, LEVEL2, now, missed)
+        return [*rows, *self._gaps.close([(symbol, c) for c in BOOK_CHANNELS], now)]
 
     def _due(self, now: int) -> list[Event]:
         """Publish the changed books whose interval is over; in a quiet market a heartbeat brings them."""
@@ -285,51 +341,46 @@ class CoinbaseParser:
     def _trades(self, envelope: Envelope, now: int) -> list[Event]:
         """Live trades, oldest first. A snapshot holds past ones: only those missed since the last connection count."""
         out: list[Event] = []
+        heard: dict[str, str] = {}
         for event in decode_dicts(envelope.events):
             past = event["type"] == "snapshot"
             trades = list(reversed(event["trades"]))
-            known = {p: self._seen.knows(p) for p in {t["product_id"] for t in trades}} if past else {}
+            symbols = {self._name(t["product_id"]) for t in trades}
+            known = {s: self._seen.knows(s) for s in symbols} if past else {}
+            # A past without trades names no product: it answers for all that were asked for.
+            heard |= dict.fromkeys(symbols or {s for s, wire in self.probes if wire == MATCHES}, "")
             for trade in trades:
-                product = trade["product_id"]
-                new = self._seen.add(product, trade["trade_id"])
-                if "trades" not in self._channels or (past and not known[product]):
+                symbol = self._name(trade["product_id"])
+                new = self._seen.add(symbol, trade["trade_id"])
+                if "trades" not in self._channels or (past and not known[symbol]):
                     continue
                 if not new:
                     self._count.trades_resent += 1
                     continue
-                out.append(self._trade(trade, now))
-        live = {(event.symbol, "trades") for event in out}
-        return [*self._gaps.close(live, now), *out] if self._gaps else out
-
-    def _trade(self, trade: dict[str, Any], now: int) -> Trade:
-        rest = {k: v for k, v in trade.items() if k not in ("product_id", "trade_id", "price", "size", "time")}
-        return Trade(
-            collected_at=now,
-            exchange=self._exchange,
-            symbol=trade["product_id"],
-            trade_id=trade["trade_id"],
-            timestamp=parse_rfc3339_us(trade.get("time")),
-            side=_OPPOSITE.get(trade.get("side", "")),  # type: ignore[arg-type]
-            price=number(trade["price"]),
-            amount=number(trade["size"]),
-            info_json=msgspec.json.encode(rest).decode() if rest else None,
-        )
+                row = trade_row(trade, symbol, self._exchange, now)
+                if past and _is_late(row, envelope):
+                    heard[symbol] = "trades had happened while nothing came"
+                out.append(row)
+        rows = [row for symbol, missed in heard.items() for row in self._hear(symbol, MATCHES, now, missed)]
+        if self._gaps:
+            rows += self._gaps.close([(symbol, "trades") for symbol in heard], now)
+        return [*rows, *out]
 
     def _tickers(self, envelope: Envelope, now: int) -> list[Event]:
-        if "ticker" not in self._channels:
-            return []
         timestamp = parse_rfc3339_us(envelope.timestamp)
-        rows = chain.from_iterable(event["tickers"] for event in decode_dicts(envelope.events))
-        return [self._ticker(row, timestamp, now) for row in rows]
+        out: list[Event] = []
+        for row in chain.from_iterable(event["tickers"] for event in decode_dicts(envelope.events)):
+            symbol = self._name(row["product_id"])
+            event = ticker_row(row, symbol, self._exchange, timestamp, now)
+            self._hear(symbol, TICKER, now)
+            if self._gaps:
+                out += self._gaps.close([(symbol, "ticker")], now)
+            if "ticker" in self._channels:
+                out.append(event)
+        return out
 
-    def _ticker(self, row: dict[str, Any], timestamp: int | None, now: int) -> Ticker:
-        values = {column: number(row[name]) for name, column in _TICKER_FIELDS.items() if row.get(name)}
-        rest = {k: v for k, v in row.items() if k not in _TICKER_FIELDS and k not in ("type", "product_id")}
-        return Ticker(
-            collected_at=now,
-            exchange=self._exchange,
-            symbol=row["product_id"],
-            timestamp=timestamp,
-            info_json=msgspec.json.encode(rest).decode() if rest else None,
-            **values,
-        )
+
+def _is_late(trade: Trade, envelope: Envelope) -> bool:
+    """Tell whether a trade should have come before: by the exchange's clock, it happened long before the message."""
+    sent = parse_rfc3339_us(envelope.timestamp)
+    return sent is None or trade.timestamp is None or sent - trade.timestamp > LATE_US

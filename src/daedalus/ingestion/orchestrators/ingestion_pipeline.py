@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from daedalus.ingestion.collectors.base import Backoff, Collector
+from daedalus.ingestion.collectors.base import Collector
+from daedalus.ingestion.collectors.pace import Backoff
+from daedalus.ingestion.collectors.skew import ClockReading
+from daedalus.ingestion.orchestrators.clocks import ClockWarnings, clock_figures, clock_readings
 from daedalus.ingestion.orchestrators.event_queue import EventQueue
 from daedalus.ingestion.writers.base import Writer
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
@@ -29,7 +32,7 @@ ROOM_INTERVAL_S = 60.0
 
 @dataclass
 class Stats:
-    """What the pipeline did so far. Rows per channel as written, gaps per cause, connections made."""
+    """What the pipeline did so far. Rows per channel as written, gaps per cause, clocks per connection."""
 
     started_at: float
     rows: dict[str, int] = field(default_factory=dict)
@@ -44,6 +47,19 @@ class Stats:
     segments: int = 0
     segment_bytes: int = 0
     last_event_ns: int = 0
+    clocks: dict[str, ClockReading] = field(default_factory=dict)
+
+
+@dataclass
+class _Life:
+    """One collector's connections: receive clock of the last event taken, and since when the present one delivers."""
+
+    last_ns: int
+    began: float | None = None
+
+    def seconds(self, clock: Clock) -> float:
+        """Return how long the present connection has delivered: connecting and waiting do not count."""
+        return 0.0 if self.began is None else clock.monotonic() - self.began
 
 
 class IngestionPipeline:
@@ -106,6 +122,7 @@ class IngestionPipeline:
         self._delays = (reconnect_delay_seconds, reconnect_delay_max_seconds)
         self._on_stats, self._make_room = on_stats, make_room
         self._draining = asyncio.Event()
+        self._lives: dict[int, _Life] = {}
         self._open_gaps: set[tuple[str, str, int]] = set()
         self.stats = Stats(self._clock.monotonic())
 
@@ -120,6 +137,7 @@ class IngestionPipeline:
             When the directory cannot be used at the start, or the disk refuses for good at the end.
         """
         await self._writer.start()
+        self._lives = {id(collector): _Life(self._clock.now_ns()) for collector in self._collectors}
         writing = asyncio.create_task(self._write_all(), name="writer")
         reporting = asyncio.create_task(self._report(), name="stats")
         tidying = asyncio.create_task(self._keep_room(), name="retention")
@@ -163,38 +181,43 @@ class IngestionPipeline:
 
     async def _follow(self, collector: Collector) -> None:
         """Keep one connection up for as long as the process lives."""
-        backoff = Backoff(*self._delays, self._rng)
-        last_ns: int | None = None
+        backoff, life = Backoff(*self._delays, self._rng), self._lives[id(collector)]
         while True:
-            began = self._clock.monotonic()
-            try:
-                async for events in collector.events():
-                    if last_ns is None or events:
-                        last_ns = self._clock.now_ns()
-                    await self._take(collector, events)
-                error = TransientCollectorError("the collector ended")
-            except TransientCollectorError as transient:
-                error = transient
-            except RefusedError:
-                raise
-            except Exception as unexpected:
-                log.exception("collector_failed", collector=collector.name)
-                error = TransientCollectorError(f"{type(unexpected).__name__}: {unexpected}")
+            error = await self._live(collector, life)
             self.stats.disconnects += 1
-            if last_ns is not None:
-                now = self._clock.now_ns()
-                detail = str(error)
-                await self._take(
-                    collector,
-                    collector.gaps.open(
-                        collector.streams(), since=last_ns, now=now, reason=error.reason, detail=detail
-                    ),
-                )
-            if self._clock.monotonic() - began > HEALTHY_S:
+            now, streams, detail = self._clock.now_ns(), list(collector.streams()), str(error)
+            collector.gaps.note(streams, detail)
+            rows = collector.gaps.open(streams, since=life.last_ns, now=now, reason=error.reason, detail=detail)
+            await self._take(collector, rows)
+            if life.seconds(self._clock) > HEALTHY_S:
                 backoff.reset()
             delay = max(backoff.next(), error.retry_after or 0.0)
-            log.warning("disconnected", collector=collector.name, error=str(error), retry_in_seconds=round(delay, 2))
+            log.warning("disconnected", collector=collector.name, error=detail, retry_in_seconds=round(delay, 2))
             await self._clock.sleep(delay)
+
+    async def _live(self, collector: Collector, life: "_Life") -> TransientCollectorError:
+        """Take a connection's events until it ends; return why it did. Raises `RefusedError` when it ended for good."""
+        life.began = None
+        stream = collector.events()
+        try:
+            async for events in stream:
+                if life.began is None:
+                    life.began = self._clock.monotonic()
+                await self._take(collector, events)
+                if events:
+                    life.last_ns = events[-1].collected_at
+        except TransientCollectorError as error:
+            return error
+        except RefusedError:
+            raise
+        except Exception as unexpected:
+            log.exception("collector_failed", collector=collector.name)
+            return TransientCollectorError(f"{type(unexpected).__name__}: {unexpected}")
+        finally:
+            # Not left to the collection of garbage: the socket has to be closed before there is another.
+            if (close := getattr(stream, "aclose", None)) is not None:
+                await close()
+        return TransientCollectorError("the collector ended")
 
     async def _take(self, collector: Collector, events: Sequence[Event]) -> None:
         for event in events:
@@ -219,8 +242,10 @@ class IngestionPipeline:
         now = self._clock.now_ns()
         rows: list[Event] = []
         for collector in self._collectors:
+            # What was received and not handed on any more is missing too.
+            since = self._lives[id(collector)].last_ns
             rows += collector.gaps.open(
-                collector.streams(), since=now, now=now, reason="shutdown", detail="the recorder was stopped"
+                collector.streams(), since=since, now=now, reason="shutdown", detail="the recorder was stopped"
             )
         return rows
 
@@ -278,13 +303,16 @@ class IngestionPipeline:
         stats.queue, stats.queue_bytes, stats.dropped = len(self._queue), self._queue.nbytes, self._queue.dropped
         stats.flushes, stats.journal_bytes = writer.flushes, writer.journal_bytes
         stats.segments, stats.segment_bytes = writer.segments, writer.segment_bytes
+        stats.clocks = clock_readings(self._collectors)
 
     async def _report(self) -> None:
         before: dict[str, int] = {}
+        warnings = ClockWarnings()
         while True:
             await self._clock.sleep(self._stats_s)
             self._refresh()
             stats = self.stats
+            warnings.look(stats.clocks)
             rates = {c: round((n - before.get(c, 0)) / self._stats_s, 1) for c, n in stats.rows.items()}
             before = dict(stats.rows)
             age = (self._clock.now_ns() - stats.last_event_ns) / NS_PER_SECOND if stats.last_event_ns else None
@@ -300,6 +328,7 @@ class IngestionPipeline:
                 segments=stats.segments,
                 segment_mb=round(stats.segment_bytes / 1e6, 2),
                 last_event_age_s=None if age is None else round(age, 2),
+                **clock_figures(stats.clocks),
             )
             if self._on_stats:
                 self._on_stats(stats)

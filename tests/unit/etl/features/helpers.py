@@ -13,7 +13,7 @@ Column = list[float | int | None]
 
 def compute(rows: list[Row], deals: list[Deal] | None = None, **options: object) -> pa.RecordBatch:
     """Return the features of rows, and of deals, as Arrow."""
-    config = FeatureConfig(**options)  # type: ignore[arg-type]
+    config = FeatureConfig(**{"feature_set": "full", **options})  # type: ignore[arg-type]
     features = FeatureSet(config)
     outputs = features.apply(features.new_state(), book(rows, config.max_levels), trades(deals or []))[1]
     return features.to_arrow(outputs)

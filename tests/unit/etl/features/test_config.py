@@ -12,7 +12,7 @@ from daedalus.etl.features.engine import FeatureSet
 from daedalus.shared.errors import ConfigError
 from tests.references.markets import book, random_deals, random_rows, trades
 
-BASE = FeatureConfig(vpin_bucket_volume=3.0, vpin_window_buckets=4, tick_size=0.5)
+BASE = FeatureConfig(vpin_bucket_volume=3.0, vpin_window_buckets=4, tick_size=0.5, include=("book_slope_ns_bid",))
 CHANGED: dict[str, object] = {
     "compute_features": False,
     "max_levels": 4,
@@ -32,6 +32,10 @@ CHANGED: dict[str, object] = {
     "vpin_window_buckets": 2,
     "max_state_staleness_seconds": 1.0,
     "tick_size": None,
+    "lot_size": 0.01,
+    "feature_set": "core",
+    "include": ("hhi_bid", "book_slope_ns_bid"),
+    "exclude": ("vpin",),
 }
 # Read by the transform that makes time bars.
 ELSEWHERE = {"bar_durations"}
@@ -52,7 +56,8 @@ def test_every_option_has_a_case_here() -> None:
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_every_option_changes_columns_or_numbers_and_the_fingerprint(name: str) -> None:
-    other = dataclasses.replace(BASE, **{name: CHANGED[name]})  # type: ignore[arg-type]
+    base = dataclasses.replace(BASE, include=()) if name in ("compute_features", "enable_stateful") else BASE
+    other = dataclasses.replace(base, **{name: CHANGED[name]})  # type: ignore[arg-type]
     assert computed(other) != computed(BASE)
     assert FeatureSet(other).fingerprint != FeatureSet(BASE).fingerprint
 
@@ -64,7 +69,12 @@ def test_defaults() -> None:
     assert config.horizons == (1, 5, 15, 30, 60, 300, 900)
     assert config.bar_durations == (1, 5, 30, 60, 300, 900, 3600)
     assert config.vpin_bucket_volume == 1.0
-    assert len(FeatureSet(config).columns) == 377
+    sizes = [
+        len(FeatureSet(dataclasses.replace(config, feature_set=name)).columns) for name in ("core", "standard", "full")
+    ]
+    assert 190 <= sizes[0] <= 215
+    assert 310 <= sizes[1] <= 390
+    assert sizes[2] > 700
 
 
 def test_lists_become_tuples_and_the_record_is_hashable() -> None:
@@ -81,6 +91,8 @@ def test_without_features_only_identity_and_levels_stay() -> None:
 def test_without_state_only_static_families_stay() -> None:
     names = [family.name for family in FeatureSet(FeatureConfig(enable_stateful=False)).families]
     assert names == ["identity", "levels", "touch", "depth"]
+    full = FeatureSet(FeatureConfig(enable_stateful=False, feature_set="full"))
+    assert [family.name for family in full.families] == [*names, "cost", "shape"]
 
 
 def test_ofi_levels_beyond_the_book_do_not_exist() -> None:

@@ -35,7 +35,9 @@ def frames(seed: int, symbol: str = "BTC-USD") -> tuple[pl.DataFrame, pl.DataFra
 def test_structural_features_are_the_static_families() -> None:
     df, _ = frames(1)
     got = extract_structural_features(df, CONFIG)
-    want = [column.name for column in FeatureSet(CONFIG, ["identity", "levels", "touch", "depth"]).columns]
+    want = [
+        column.name for column in FeatureSet(CONFIG, ["identity", "levels", "touch", "depth", "cost", "shape"]).columns
+    ]
     assert got.columns == ["exchange", "symbol", *want]
     assert got["mid"].null_count() > 0
     assert not got.select(pl.selectors.float().is_nan().any()).transpose().to_series().any()
@@ -44,7 +46,7 @@ def test_structural_features_are_the_static_families() -> None:
 def test_rolling_features_are_the_others_with_identity() -> None:
     df, deals = frames(1)
     got = compute_rolling_features(df, CONFIG, deals)
-    assert {"ts", "ofi", "ofi_sum_60s", "rv_1s", "spread_regime", "kyle_lambda", "vpin"} <= set(got.columns)
+    assert {"ts", "ofi", "ofi_sum_60s", "rvol_1s", "spread_regime", "kyle_lambda", "vpin"} <= set(got.columns)
     assert not {"mid", "bid_price_l0", "depth_bid_n1"} & set(got.columns)
     assert got["vpin_bucket_fill"].drop_nulls().max() > 0.0  # type: ignore[operator]
     assert compute_rolling_features(df, CONFIG)["vpin"].null_count() == got.height

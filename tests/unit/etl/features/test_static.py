@@ -99,8 +99,11 @@ def test_both_sides_empty() -> None:
     got = values(EMPTY)
     kept = {name for name, value in got.items() if value is not None}
     assert {"ts", "is_empty", "is_reset", "n_levels_bid"} <= kept
-    assert not {name for name in kept if name.startswith(("depth_", "imbalance_", "mid", "spread", "bid_price"))} - {
-        "mid_tick_dir"
+    assert not {
+        name
+        for name in kept
+        if name.startswith(("depth_", "imbalance_", "mid", "spread", "bid_price"))
+        and not name.startswith(("mid_tick_dir", "mid_change_rate"))
     }
     assert (got["is_empty"], got["is_one_sided"], got["n_levels_bid"]) == (1, 0, 0)
 

@@ -1,0 +1,188 @@
+"""The live face: events in, feature rows out, by the same computation as batch and to the same bit.
+
+A gap event makes the next book row of its market a first row (S2). Trades wait in the state until a book row may see
+them (T5), so rows do not depend on how events are handed over.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from daedalus.etl.features.base import NULL_INT, NULL_INT8, Outputs
+from daedalus.etl.features.chunks import BookChunk, TradeChunk
+from daedalus.etl.features.cleaning import clean_side
+from daedalus.etl.features.config import FeatureConfig
+from daedalus.etl.features.engine import FeatureSet
+from daedalus.etl.features.state import State
+from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Value = float | int | None
+
+
+class Market(NamedTuple):
+    """What tells markets apart."""
+
+    exchange: str
+    symbol: str
+
+
+class FeatureRows(NamedTuple):
+    """The rows that one call made for one market."""
+
+    market: Market
+    features: "pa.RecordBatch"
+
+
+class FeatureEngine:
+    """Features of any number of markets as their events come in.
+
+    Parameters
+    ----------
+    config
+        What to compute.
+
+    Examples
+    --------
+    >>> from daedalus.shared.events import pack_levels
+    >>> engine = FeatureEngine(FeatureConfig(max_levels=1, include=("mid",)))
+    >>> sides = {"bids": pack_levels([(99.0, 2.0)]), "asks": pack_levels([(101.0, 6.0)])}
+    >>> rows = engine.update([BookSnapshot(collected_at=1, exchange="x", symbol="BTC-USD", **sides)])
+    >>> rows[0].features.column("mid").to_pylist()
+    [100.0]
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        self.features = FeatureSet(config)
+        self.states: dict[Market, State] = {}
+        self._resets: set[Market] = set()
+
+    def update(self, events: Iterable[Event]) -> list[FeatureRows]:
+        """Take the next events, in arrival order, and return the new rows of each market that has some.
+
+        Events that no feature looks at are passed over.
+
+        Raises
+        ------
+        StateError
+            If a bound of the state would be exceeded; the market's state must then be dropped.
+        """
+        rows: list[FeatureRows] = []
+        for market, books, trades, resets in self._by_market(events):
+            outputs = self._apply(market, books, trades, resets)
+            if outputs.rows:
+                rows.append(FeatureRows(market, self.features.to_arrow(outputs)))
+        return rows
+
+    def _apply(self, market: Market, books: list[BookSnapshot], trades: list[Trade], resets: list[bool]) -> Outputs:
+        state = self.states.get(market)
+        if state is None:
+            state = self.features.new_state()
+        book = book_of(books, self.features.config.max_levels, resets)
+        self.states[market], outputs = self.features.apply(state, book, trades_of(trades))
+        return outputs
+
+    def _by_market(self, events: Iterable[Event]) -> list[tuple[Market, list[BookSnapshot], list[Trade], list[bool]]]:
+        """Sort events by market; a gap marks the next book of its market, or of all."""
+        groups: dict[Market, tuple[list[BookSnapshot], list[Trade], list[bool]]] = {}
+        for event in events:
+            market = Market(event.exchange, event.symbol)
+            if isinstance(event, Gap):
+                if event.channel in (ALL, "orderbook"):
+                    known = {*self.states, *groups}
+                    self._resets |= {m for m in known if m == market or (market.symbol, market.exchange) == (ALL, m[0])}
+                continue
+            books, trades, resets = groups.setdefault(market, ([], [], []))
+            if isinstance(event, BookSnapshot):
+                books.append(event)
+                resets.append(market in self._resets)
+                self._resets.discard(market)
+            elif isinstance(event, Trade):
+                trades.append(event)
+        return [(market, *group) for market, group in groups.items() if group[0] or group[1]]
+
+
+class StatefulFeatureProcessor:
+    """One market, record by record: a book gives a row, a trade is kept for the rows that may see it.
+
+    Parameters
+    ----------
+    config
+        What to compute.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        self._features = FeatureSet(config)
+        self._state = self._features.new_state()
+
+    @property
+    def max_state_staleness_seconds(self) -> float:
+        """A longer silence makes the next row a first row (S1)."""
+        return self._features.config.max_state_staleness_seconds
+
+    def process_orderbook(self, book: BookSnapshot, is_reset: bool = False) -> Mapping[str, Value] | None:
+        """Return the features of a book by name, undefined ones None; None for a repeat of the row before (T2)."""
+        chunk = book_of([book], self._features.config.max_levels, [is_reset])
+        self._state, outputs = self._features.apply(self._state, chunk)
+        return _row(outputs) if outputs.rows else None
+
+    def process_trade(self, trade: Trade) -> None:
+        """Take a trade: the next book that may see it does (T5)."""
+        empty = book_of([], self._features.config.max_levels, [])
+        self._state, _ = self._features.apply(self._state, empty, trades_of([trade]))
+
+    def get_state(self) -> bytes:
+        """Return all that a restart needs."""
+        return self._features.state_to_bytes(self._state)
+
+    def set_state(self, data: bytes) -> None:
+        """Continue from what `get_state` returned; raises StateError for a state of other features or a damaged one."""
+        self._state = self._features.state_from_bytes(data)
+
+
+def _row(outputs: Outputs) -> dict[str, Value]:
+    row: dict[str, Value] = {}
+    for name in outputs:
+        value = outputs[name][0].item()
+        missing = value in (NULL_INT, NULL_INT8) if isinstance(value, int) else not np.isfinite(value)
+        row[name] = None if missing else value
+    return row
+
+
+def book_of(books: list[BookSnapshot], max_levels: int, resets: list[bool]) -> BookChunk:
+    """Return snapshots of one market, in arrival order, as a chunk; cleaned by B1-B3."""
+    sides = [_side([getattr(book, name) for book in books], max_levels, sign) for name, sign in _SIDES]
+    seq = np.array([NULL_INT if book.nonce is None else book.nonce for book in books], np.int64)
+    received = np.array([book.collected_at for book in books], np.int64)
+    return BookChunk(_times(books), received, seq, np.array(resets, np.bool_), *sides[0], *sides[1])
+
+
+_SIDES = (("bids", 1.0), ("asks", -1.0))
+
+
+def _side(packed: list[bytes], max_levels: int, sign: float) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.zeros(len(packed) + 1, np.int64)
+    np.cumsum([len(side) // 16 for side in packed], out=offsets[1:])
+    levels = np.frombuffer(b"".join(packed), "<f8").reshape(-1, 2)
+    price, size = np.ascontiguousarray(levels[:, 0]), np.ascontiguousarray(levels[:, 1])
+    price.flags.writeable = size.flags.writeable = False  # the kernel is compiled for read-only input
+    return clean_side(offsets, price, size, max_levels, sign)
+
+
+def _times(events: "list[BookSnapshot] | list[Trade]") -> np.ndarray:
+    times = [event.collected_at if event.timestamp is None else event.timestamp * 1000 for event in events]
+    return np.array(times, np.int64)
+
+
+def trades_of(trades: list[Trade]) -> TradeChunk:
+    """Return trades of one market, in arrival order, as a chunk."""
+    return TradeChunk(
+        _times(trades),
+        np.array([trade.collected_at for trade in trades], np.int64),
+        np.array([np.nan if trade.price is None else trade.price for trade in trades], np.float64),
+        np.array([np.nan if trade.amount is None else trade.amount for trade in trades], np.float64),
+        np.array([{"buy": 1, "sell": -1}.get(trade.side or "", 0) for trade in trades], np.int8),
+    )

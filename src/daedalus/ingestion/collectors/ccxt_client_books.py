@@ -1,0 +1,124 @@
+"""CCXT's order books, which also tell whether they were filled anew and, where `l2` is recorded, what changed.
+
+Imports CCXT: import this module only where it is needed.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from math import inf
+from typing import Any, Literal
+
+from ccxt.async_support.base.ws import order_book, order_book_side
+
+from daedalus.shared.errors import MalformedError
+
+Kind = Literal["plain", "counted", "indexed"]
+Change = tuple[int, float, float]
+
+_BOOKS = {
+    "plain": (order_book.OrderBook, order_book_side.Bids, order_book_side.Asks),
+    "counted": (order_book.CountedOrderBook, order_book_side.CountedBids, order_book_side.CountedAsks),
+    "indexed": (order_book.IndexedOrderBook, order_book_side.IndexedBids, order_book_side.IndexedAsks),
+}
+
+
+class _NoLog:
+    """Takes what nobody asks for."""
+
+    def append(self, change: Change) -> None:
+        """Forget it."""
+
+
+class _Watched:
+    """What a book knows beyond CCXT's.
+
+    Attributes
+    ----------
+    stale
+        It missed something; filling it anew makes it whole.
+    is_new
+        It was made or filled anew since its last `l2` row.
+    log
+        (0 bid or 1 ask, price, absolute size) of each change since then; None when nobody asks.
+    """
+
+    stale = False
+    is_new = True
+    log: list[Change] | None = None
+
+    def reset(self, snapshot: Any = None) -> None:
+        """Fill the book anew."""
+        self.stale, self.is_new = False, True
+        super().reset(snapshot or {})  # type: ignore[misc]
+
+
+class _Logged:
+    """What a side knows beyond CCXT's: the log of its book."""
+
+    log: Any = _NoLog()
+    number = 0
+
+    def storeArray(self, delta: Any) -> None:  # noqa: N802 (CCXT's spelling)
+        """Set a level, and note it; where levels count orders, a count of 0 removes."""
+        self.log.append((self.number, delta[0], delta[1] if len(delta) < 3 or delta[2] else 0.0))
+        super().storeArray(delta)  # type: ignore[misc]
+
+    def limit(self) -> None:
+        """Cut the side to its depth, and note what goes."""
+        for level in self[self._depth :]:  # type: ignore[index, attr-defined]
+            self.log.append((self.number, level[0], 0.0))
+        super().limit()  # type: ignore[misc]
+
+
+class QuickSide:
+    """A plain side that takes all changes of a message at once."""
+
+    number: int
+    log: list[Change] | None = None
+    _index: list[float]
+
+    def store_all(self, deltas: Iterable[Sequence[Any]]) -> None:
+        """Set levels from [price, size, ...] texts; a size of 0 removes. Raises `MalformedError` for what is none."""
+        levels: list[Any] = self  # type: ignore[assignment]
+        keys, number, log = self._index, self.number, self.log
+        sign = 1.0 if number else -1.0
+        for delta in deltas:
+            price, size = float(delta[0]), float(delta[1])
+            if not (-inf < price < inf and 0.0 <= size < inf):
+                raise MalformedError(f"level {delta!r:.80} is not a price and a size")
+            if log is not None:
+                log.append((number, price, size))
+            key = sign * price
+            at = bisect_left(keys, key)
+            known = at < len(keys) and keys[at] == key
+            if not size:
+                if known:
+                    del keys[at], levels[at]
+            elif known:
+                levels[at][1] = size
+            else:
+                keys.insert(at, key)
+                levels.insert(at, [price, size])
+
+
+@lru_cache
+def book_class(kind: Kind, is_logged: bool) -> Any:
+    """Return the class of a book. Orders of an indexed book are no levels: it has no log."""
+    base, *bases = _BOOKS[kind]
+    extra: list[type] = [QuickSide] if kind == "plain" else []
+    is_logged = is_logged and kind != "indexed"
+    parts = [_Logged, *extra] if is_logged else extra
+    sides = [type(side.__name__, (*parts, side), {"number": number}) for number, side in enumerate(bases)]
+
+    class Book(_Watched, base):  # type: ignore[misc, valid-type]
+        """A book whose sides are ours."""
+
+        def __init__(self, snapshot: Any, depth: Any = None) -> None:
+            super().__init__({**snapshot, "bids": [], "asks": []}, depth)
+            for name, side in zip(("bids", "asks"), sides, strict=True):
+                self[name] = side([list(level) for level in snapshot.get(name, ())], depth)
+            if is_logged:
+                self.log = self["bids"].log = self["asks"].log = []
+
+    return Book

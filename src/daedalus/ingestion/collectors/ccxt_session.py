@@ -1,0 +1,379 @@
+"""One connection's life through CCXT: from loading the markets to the end of its first socket.
+
+Imports CCXT: import this module only where it is needed.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import structlog
+from ccxt.base.errors import AuthenticationError
+
+from daedalus.ingestion.collectors.ccxt_client import ConnectionOverError, TapClient
+from daedalus.ingestion.collectors.ccxt_errors import BANS, Redactor, translate
+from daedalus.ingestion.collectors.ccxt_exchange import NO_HOOKS, make_exchange
+from daedalus.ingestion.collectors.ccxt_markets import Call, Plan, plan_calls
+from daedalus.ingestion.collectors.ccxt_names import MarketNames
+from daedalus.ingestion.collectors.ccxt_reactions import Reactions
+from daedalus.ingestion.collectors.ccxt_resync import Resyncs
+from daedalus.ingestion.collectors.ccxt_sequence import REPEATED
+from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
+from daedalus.ingestion.collectors.ccxt_subscriptions import Subscriptions
+from daedalus.ingestion.collectors.ccxt_tap import Tap
+from daedalus.ingestion.collectors.ccxt_venues import venue_of
+from daedalus.ingestion.collectors.pace import HostPace
+from daedalus.shared.clock import Clock
+from daedalus.shared.errors import CollectorError, MalformedError, RefusedError, TransientCollectorError
+
+log = structlog.get_logger(__name__)
+
+#: Markets are loaded again, at the next connection, when they are older.
+MARKETS_AGE_MAX_S = 86_400.0
+#: The longest text that is no JSON and yet no fault: "pong" and the like.
+CONTROL_MAX = 64
+#: Levels a side of CCXT's books; the furthest from the touch go first.
+LEVELS_MAX = 50_000
+#: How long an orderly close may take.
+CLOSE_S = 2.0
+
+
+class Session:
+    """Hooks of CCXT's client (`ccxt_client.Hooks`), and what follows from what they see.
+
+    Parameters
+    ----------
+    settings, carried
+        What was asked for, and what is known from earlier connections.
+    pace
+        Of the exchange's host, for all connections to it.
+
+    Attributes
+    ----------
+    tap
+        Where events come out.
+    plan
+        What is watched; set by `open`.
+    failure
+        Why it is over; None while it goes on.
+    """
+
+    def __init__(self, settings: Settings, carried: Carried, clock: Clock, pace: HostPace) -> None:
+        self._settings, self._carried, self._clock, self._pace = settings, carried, clock, pace
+        self.failure: CollectorError | None = None
+        self.plan = Plan()
+        self.max_frame_bytes, self.has_l2 = settings.max_frame_bytes, "l2" in settings.record
+        self._venue = venue_of(settings.exchange_id)
+        self._redact = Redactor(settings.config.get(name) for name in ("apiKey", "secret", "password"))
+        self.tap = Tap(
+            exchange=settings.exchange,
+            record=settings.record,
+            depth=settings.depth,
+            interval_ms=settings.interval_ms,
+            venue=self._venue,
+            clock=clock,
+            gaps=carried.gaps,
+            memory=carried.memory,
+            counters=carried.counters,
+            on_broken=lambda symbol, reason, detail: self._react.broken(symbol, reason, detail),
+            on_fresh=lambda symbol: self._react.fresh(symbol),
+        )
+        self.buffer = self.tap.buffer
+        self._count = carried.counters
+        self._record_frames = "frames" in settings.record
+        self._frames_only = set(settings.record) == {"frames"}
+        self._clients: list[TapClient] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = self._was_silent = self.is_handling = False
+        self._names = MarketNames()
+        self._exchange = make_exchange(
+            settings.exchange_id,
+            settings.config,
+            self,
+            plain_deltas=self._venue.plain_deltas,
+            ws_url=settings.ws_url,
+            rest_url=settings.rest_url,
+        )
+        self._resyncs = Resyncs(
+            ask=lambda symbols: self._subscriptions.ask_books(symbols),
+            pace=pace.messages,
+            clock=clock,
+            exchange=settings.exchange,
+            describe=self._redact.text,
+            on_hopeless=lambda symbol: self._react.hopeless(symbol),
+        )
+        self._subscriptions = Subscriptions(
+            exchange=self._exchange,
+            clients=self._clients,
+            settings=settings,
+            carried=carried,
+            venue=self._venue,
+            pace=pace.messages,
+            clock=clock,
+            redact=self._redact,
+            on_error=self._ends,
+            on_refused=self._fail,
+        )
+        self._react = Reactions(
+            exchange=self._exchange,
+            settings=settings,
+            carried=carried,
+            venue=self._venue,
+            tap=self.tap,
+            redact=self._redact,
+            resyncs=self._resyncs,
+            subscriptions=self._subscriptions,
+            clock=clock,
+            ends=self._ends,
+            fail=self._fail,
+        )
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load the markets and begin to subscribe.
+
+        Raises
+        ------
+        TransientCollectorError
+            When the exchange cannot be reached.
+        RefusedError
+            When it refuses the credentials, or has nothing of what is wanted.
+        """
+        await self._pace.connects.take()
+        try:
+            await self._load_markets()
+        except Exception as error:
+            raise self._held(self._translated(error)) from error
+        markets = self._exchange.markets
+        settings = self._settings
+        self.plan = plan_calls(settings.channels, self._exchange.has, markets, self._venue, self._carried.refused)
+        self._report()
+        self.tap.wanted = {c: self.plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}
+        every = {symbol for call in self.plan.calls for symbol in call.symbols}
+        self._names = self._react.names = MarketNames({symbol: markets[symbol] for symbol in every})
+        self._tasks = [
+            asyncio.create_task(self._subscriptions.run(self.plan.calls), name=f"subscribe-{settings.exchange}"),
+            asyncio.create_task(self._resyncs.run(), name=f"resync-{settings.exchange}"),
+        ]
+
+    async def _load_markets(self) -> None:
+        carried, now = self._carried, self._clock.monotonic()
+        if carried.source is not None and now - carried.loaded_at < MARKETS_AGE_MAX_S:
+            self._exchange.set_markets_from_exchange(carried.source)
+        await self._exchange.load_markets()
+        if carried.source is None or self._exchange.markets is not carried.source.markets:
+            carried.loaded_at = now
+        carried.source = self._exchange
+
+    def _report(self) -> None:
+        """Name what cannot be recorded; the others go on."""
+        plan, exchange = self.plan, self._settings.exchange
+        for method, symbol, near in plan.unknown:
+            log.error("symbol_unknown", exchange=exchange, method=method, symbol=symbol, did_you_mean=near or None)
+        can = sorted(name for name, yes in self._exchange.has.items() if yes is True and name.startswith("watch"))
+        for method in plan.unsupported:
+            log.error("method_unsupported", exchange=exchange, method=method, there_are=can)
+        for symbol in plan.conflicts:
+            log.error("quotes_left_out", exchange=exchange, symbol=symbol, why="they would spoil its order book")
+        for symbol, other in plan.aliases:
+            log.info("symbol_alias", exchange=exchange, symbol=symbol, recorded_as=other)
+        if plan.calls:
+            return
+        wrong = [f"{symbol} (did you mean {near}?)" if near else symbol for _, symbol, near in plan.unknown]
+        wrong += [f"{method} (it has {', '.join(can)})" for method in plan.unsupported]
+        wrong += [f"{symbol} (refused)" for symbol, _ in sorted(self._carried.refused)]
+        raise RefusedError(
+            f"{exchange} has nothing of what ccxt.exchanges.{self._settings.exchange_id}.channels asks for: "
+            f"{'; '.join(wrong) or 'it names no symbols'}"
+        )
+
+    async def close(self) -> None:
+        """Close the connections and all that belongs to them. Markets are kept for the next time."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._subscriptions.close()
+        exchange = self._exchange
+        closing = [asyncio.create_task(client.close()) for client in self._clients]
+        if closing and not self._was_silent:
+            await asyncio.wait(closing, timeout=CLOSE_S)
+        for client in self._clients:
+            with suppress(AttributeError):
+                client.connection._response.connection.transport.abort()
+        await asyncio.gather(*closing, return_exceptions=True)
+        exchange.timeout_on_exit = 0
+        with suppress(Exception):
+            await exchange.close()
+        exchange.clean_ws_data()
+        exchange.clients, exchange.hooks = {}, NO_HOOKS
+
+    def tick(self) -> None:
+        """Do what is due a few times a second."""
+        self.tap.tick(self._clock.now_ns())
+        self._resyncs.tick()
+        self._subscriptions.tick(self.tap.live)
+        self._check_silence(self._clock.monotonic())
+        for book in self._exchange.orderbooks.values():
+            for side in (book["bids"], book["asks"]):
+                if len(side) > LEVELS_MAX:
+                    side._depth = LEVELS_MAX
+                    side.limit()
+
+    def _check_silence(self, now: float) -> None:
+        """End a connection on which nothing comes any more. What is finer than a connection belongs here too."""
+        for client in self._clients:
+            if client.isConnected and not client.is_over and now - client.heard > self._settings.stall_s:
+                self._was_silent = True
+                text = f"{client.url}: nothing came for {self._settings.stall_s:g} s"
+                self._fail(TransientCollectorError(text, reason="stall"))
+
+    def rewrite(self, symbols: Iterable[str]) -> None:
+        """Let the next `l2` rows of these books be whole snapshots."""
+        for symbol in symbols:
+            book = self._exchange.orderbooks.get(symbol)
+            if book is not None:
+                book.is_new = True
+
+    def _fail(self, error: CollectorError) -> None:
+        if self.failure is None and not self._closing:
+            self.failure = error
+            for client in self._clients:
+                client.stop()
+            self.buffer.wake()
+
+    def _translated(self, error: BaseException) -> CollectorError:
+        headers = self._exchange.last_response_headers
+        return translate(error, self._settings.exchange, self._redact, self._clock, headers)
+
+    def _held(self, error: CollectorError) -> CollectorError:
+        """Let nobody ask the host for as long as it wants to be left alone."""
+        self._pace.hold(getattr(error, "retry_after", None) or 0.0)
+        return error
+
+    def _ends(self, error: BaseException) -> bool:
+        """End the connection for errors that concern all of it; tell whether this is one."""
+        if isinstance(error, (AuthenticationError, *BANS)):
+            self._fail(self._held(self._translated(error)))
+        return self.failure is not None
+
+    # -- hooks: the connection ----------------------------------------------------------------------------------------
+
+    def on_client(self, client: TapClient) -> None:
+        """Give a new connection its check."""
+        client.check = self._venue.check() if self._venue.check else None
+        client.heard = self._clock.monotonic()
+        self._clients.append(client)
+
+    def on_connected(self, client: TapClient) -> None:
+        """Say what this exchange wants to hear first."""
+        client.heard = self._clock.monotonic()
+        if self._venue.hello:
+            self._tasks.append(asyncio.create_task(self._hello(client)))
+
+    async def _hello(self, client: TapClient) -> None:
+        with suppress(ConnectionError, OSError):
+            for message in self._venue.hello:
+                await client.send(message)
+
+    def on_end(self, client: TapClient, error: BaseException) -> None:
+        """End the session with its first connection: what that carried is missing from here on."""
+        if not self._closing:
+            said = error if isinstance(error, ConnectionOverError) else self._translated(error)
+            wait = client.last_retry_after
+            self._fail(self._held(TransientCollectorError(f"{client.url}: {said}", retry_after=wait)))
+
+    def on_sending(self, client: TapClient, message: Any) -> None:
+        """Record a message, without secrets, before it is sent."""
+        if self._record_frames:
+            shown = self._redact.message(message) if self._redact else message
+            text = shown if isinstance(shown, str) else orjson.dumps(shown).decode()
+            self.tap.frame(text, "out", client.connection_id, self._clock.now_ns())
+
+    def on_snapshot(self, symbol: str, text: str) -> None:
+        """Record a book's snapshot that came by REST: without it, recorded deltas rebuild no book."""
+        if self._record_frames:
+            self.tap.frame(text, "in", f"rest:{symbol}", self._clock.now_ns())
+
+    # -- hooks: frames ------------------------------------------------------------------------------------------------
+
+    def on_frame(self, client: TapClient, data: str | bytes) -> None:
+        """Take a frame: record it, check its number, let CCXT's handler have it."""
+        clock, tap = self._clock, self.tap
+        now = clock.now_ns()
+        text = data if isinstance(data, str) else _text(data)
+        tap.begin(text, now)
+        self._count.frames += 1
+        try:
+            if self._record_frames:
+                tap.frame(text, "in", client.connection_id, now)
+            if client.check is not None:
+                hole = client.check.feed(text)
+                if hole is REPEATED:
+                    self._count.repeated += 1
+                    return
+                if hole is not None:
+                    self._react.hole(client, hole)
+            if self._frames_only and self._names.is_done_with(text):
+                return
+            if text[:1] not in ("{", "[") and len(text) > CONTROL_MAX:
+                raise MalformedError("a frame that is no JSON")
+            self.is_handling = True
+            client.handle(data)
+        except Exception as error:
+            self._react.failed(text, error)
+        finally:
+            self.is_handling = False
+            client.heard_ns = now
+            if len(text) > CONTROL_MAX or text[:1] in ("{", "["):
+                client.heard = clock.monotonic()
+            tap.end()
+
+    def on_trade(self, trade: Any) -> None:
+        """Take a trade that was parsed."""
+        self.tap.trade(trade)
+        self._seen(trade.get("symbol"), "trades")
+
+    def on_ticker(self, ticker: Any, kind: Any) -> None:
+        """Take a ticker that was stored."""
+        self.tap.ticker(ticker, kind)
+        self._seen(ticker.get("symbol"), kind)
+
+    def on_book(self, client: TapClient, book: Any, message_hash: str) -> None:
+        """Take a book that has changed."""
+        call = client.calls.get(message_hash)
+        symbol = book["symbol"] or (call.symbol_in(message_hash) if call else "")
+        is_stale = symbol in self.tap.books.invalid and getattr(book, "stale", False)
+        if client.check is not None and not is_stale:
+            problem = client.check.verify(book)
+            if problem is not None:
+                self._count.checksums_failed += 1
+                self._react.broken(symbol, "checksum", problem)
+                return
+        self.tap.book(symbol, book, message_hash, client.check.nonce if client.check is not None else None)
+        if symbol not in self.tap.books.invalid:
+            self._seen(symbol, "orderbook")
+
+    def _seen(self, symbol: str, channel: str) -> None:
+        """When only frames are recorded, handlers are needed until each market's book stands."""
+        if self._frames_only and (channel == "orderbook" or symbol not in self.tap.wanted["orderbook"]):
+            self._names.done(symbol)
+
+    def on_rejected(self, client: TapClient, call: Call, message_hash: str, error: BaseException) -> None:
+        """Tell a subscription that was refused from a book that cannot go on."""
+        self._react.rejected(call, message_hash, error)
+
+    def on_complaint(self, client: TapClient, error: BaseException) -> None:
+        """Hear a complaint of the exchange."""
+        self._react.complained(error)
+
+
+def _text(data: bytes) -> str:
+    """Return the text of a binary frame; what is no text is kept byte for byte in Latin 1."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

@@ -1,0 +1,255 @@
+"""Subscribing through CCXT's watch methods: at a pace, with refusals named, and again for single books.
+
+Imports CCXT: import this module only where it is needed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from daedalus.ingestion.collectors.base import Stream, TokenBucket
+from daedalus.ingestion.collectors.ccxt_client import CALL, TapClient
+from daedalus.ingestion.collectors.ccxt_errors import FINAL, Redactor, is_transient
+from daedalus.ingestion.collectors.ccxt_markets import Call
+from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
+from daedalus.ingestion.collectors.ccxt_venues import Venue
+from daedalus.shared.clock import Clock
+from daedalus.shared.errors import RefusedError
+
+log = structlog.get_logger(__name__)
+
+#: First and longest wait before a watch method is called again that failed.
+RETRY_S, RETRY_MAX_S = 1.0, 60.0
+#: How often a subscription that the exchange refuses, for no reason that is final, is tried.
+TRIES_MAX = 3
+#: How long a stream may take to say something before this is logged.
+SILENT_S = 60.0
+#: How long CCXT's unwatch may take.
+UNWATCH_S = 10.0
+
+
+class Subscriptions:
+    """The watch calls of one connection.
+
+    Parameters
+    ----------
+    exchange
+        CCXT's.
+    clients
+        The connections, as they come to be.
+    on_error
+        Takes errors that end the connection; returns whether this was one.
+    on_refused
+        Called with the error to end with when nothing is left to watch.
+    """
+
+    def __init__(
+        self,
+        *,
+        exchange: Any,
+        clients: Sequence[TapClient],
+        settings: Settings,
+        carried: Carried,
+        venue: Venue,
+        pace: TokenBucket,
+        clock: Clock,
+        redact: Redactor,
+        on_error: Callable[[BaseException], bool],
+        on_refused: Callable[[RefusedError], None],
+    ) -> None:
+        self._exchange, self._clients, self._venue = exchange, clients, venue
+        self._settings, self._carried, self._redact = settings, carried, redact
+        self._pace, self._clock = pace, clock
+        self._on_error, self._on_refused = on_error, on_refused
+        self._depth = venue.depth(settings.depth)
+        self._wanted: set[tuple[str, str]] = set()
+        self._tasks: dict[Call, asyncio.Task[None]] = {}
+        self._split: set[Call] = set()
+        self._waiting: set[Call] = set()
+        self._starting: list[asyncio.Task[None]] = []
+        self._silent_at: float | None = None
+
+    async def run(self, calls: Sequence[Call]) -> None:
+        """Make the calls one after the other."""
+        self._wanted = {(symbol, call.channel) for call in calls for symbol in call.symbols}
+        await self._start_all(calls)
+        self._silent_at = self._clock.monotonic() + SILENT_S
+
+    def calls(self) -> list[Call]:
+        """Return the calls that are being made."""
+        return list(self._tasks)
+
+    def tick(self, live: Set[Stream]) -> None:
+        """Name what was subscribed to and has not said anything: quiet markets, or names that mean nothing there."""
+        if self._silent_at is None or self._clock.monotonic() < self._silent_at:
+            return
+        self._silent_at = None
+        silent = sorted(self._wanted - live - self._carried.refused)
+        if silent:
+            log.warning("streams_silent", exchange=self._settings.exchange, after_s=SILENT_S, streams=silent)
+
+    async def _start_all(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            await self._pace.take()
+            self._start(call)
+
+    def _start(self, call: Call) -> None:
+        before = self._tasks.pop(call, None)
+        if before is not None:
+            before.cancel()
+        self._tasks[call] = asyncio.create_task(self._watch(call), name=f"watch-{self._settings.exchange}")
+
+    async def close(self) -> None:
+        """Cancel the calls."""
+        tasks = [*self._starting, *self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, call: Call) -> None:
+        """Call a watch method. Its future stays pending, unless it is about something that is not tapped."""
+        CALL.set(call)
+        tries = 0
+        while True:
+            try:
+                await self._call(call)
+                await asyncio.sleep(0)
+                tries = 0
+                continue
+            except Exception as error:
+                if self._on_error(error):
+                    return
+                tries += 1
+                if isinstance(error, FINAL) or (not is_transient(error) and tries >= TRIES_MAX):
+                    self.refuse(call, "", error)
+                    return
+                said = self._redact.text(error)
+                log.warning("watch_failed", exchange=self._settings.exchange, method=call.method, error=said)
+            await self._clock.sleep(min(RETRY_MAX_S, RETRY_S * 2.0 ** min(tries - 1, 10)))
+
+    def _call(self, call: Call) -> Any:
+        what = list(call.symbols) if call.is_bulk else call.symbols[0]
+        limit = (self._depth,) if call.channel == "orderbook" and self._depth else ()
+        return getattr(self._exchange, call.function)(what, *limit)
+
+    # -- refusals -----------------------------------------------------------------------------------------------------
+
+    def refuse(self, call: Call, symbol: str, error: BaseException) -> None:
+        """Find out which symbols of a call that the exchange does not take are to blame, and leave those out."""
+        if is_transient(error):
+            self._starting.append(asyncio.create_task(self._again(call)))
+        elif len(call.symbols) > 1:
+            if call not in self._split:
+                self._split.add(call)
+                self._forget(call)
+                alone = [one for one in call.alone() if (one.symbols[0], one.channel) not in self._carried.refused]
+                self._starting.append(asyncio.create_task(self._start_all(alone)))
+        else:
+            self.leave_out(symbol or call.symbols[0], call.channel, error)
+
+    async def _again(self, call: Call) -> None:
+        """Subscribe again in a while: the exchange could not, but may."""
+        if call not in self._waiting:
+            self._waiting.add(call)
+            await self._clock.sleep(RETRY_MAX_S)
+            self._waiting.discard(call)
+            self._forget(call)
+            await self._start_all([call])
+
+    def leave_out(self, symbol: str, channel: str, error: BaseException) -> None:
+        """Do not ask for this again, and say so; the others go on."""
+        if (symbol, channel) in self._carried.refused:
+            return
+        self._carried.refused.add((symbol, channel))
+        said, exchange = self._redact.text(error), self._settings.exchange
+        log.error(
+            "symbol_refused", exchange=exchange, symbol=symbol, channel=channel, exchange_said=said, action="left out"
+        )
+        if self._wanted and self._wanted <= self._carried.refused:
+            names = ", ".join(sorted({symbol for symbol, _ in self._wanted}))
+            self._on_refused(
+                RefusedError(
+                    f"{exchange} refused everything that was asked of it ({names}); it said: {said}. "
+                    f"Correct ccxt.exchanges.{self._settings.exchange_id}.channels in the configuration"
+                )
+            )
+
+    def _forget(self, call: Call) -> None:
+        """Make CCXT send the subscriptions of a call again."""
+        task = self._tasks.pop(call, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        for client in self._clients:
+            for message_hash in [h for h, c in client.calls.items() if c is call]:
+                self._drop(client, message_hash)
+
+    @staticmethod
+    def _drop(client: TapClient, message_hash: str) -> None:
+        client.subscriptions.pop(message_hash, None)
+        client.calls.pop(message_hash, None)
+        future = client.futures.pop(message_hash, None)
+        if future is not None:
+            future.cancel()
+
+    # -- single books -------------------------------------------------------------------------------------------------
+
+    async def ask_books(self, symbols: list[str]) -> None:
+        """Have the books of these symbols sent again."""
+        if self._venue.resync == "send":
+            await self._send_again(symbols)
+            return
+        for symbol in symbols:
+            for client, message_hash, call in list(self._book_hashes(symbol)):
+                if self._venue.resync == "rest":
+                    await self._fetch_again(client, message_hash, symbol)
+                else:
+                    await self._watch_again(client, message_hash, call, symbol)
+
+    def _book_hashes(self, symbol: str) -> Iterator[tuple[TapClient, str, Call]]:
+        """Yield where a book is watched."""
+        for client in self._clients:
+            for message_hash, call in client.calls.items():
+                is_it = call.channel == "orderbook" and symbol in call.symbols
+                if is_it and not client.is_over and call.symbol_in(message_hash) == symbol:
+                    yield client, message_hash, call
+
+    async def _send_again(self, symbols: list[str]) -> None:
+        """Unsubscribe and subscribe in the exchange's own words, in one message for each connection."""
+        for client in self._clients:
+            mine = {s for s in symbols for c, _, _ in self._book_hashes(s) if c is client}
+            if not mine or self._venue.resubscribe is None:
+                continue
+            markets = [self._exchange.market(symbol) for symbol in sorted(mine)]
+            for message in self._venue.resubscribe(markets, self._depth):
+                await self._pace.take()
+                await client.send(message)
+
+    async def _fetch_again(self, client: TapClient, message_hash: str, symbol: str) -> None:
+        """Begin the book anew: CCXT keeps the deltas while the snapshot is fetched, and applies them to it."""
+        exchange, market = self._exchange, self._exchange.market(symbol)
+        kind = market["type"]
+        if market.get("contract") and kind != "option":
+            kind = "linear" if market.get("linear") else "inverse"
+        subscription = {"name": "depth", "symbol": symbol, "symbols": [symbol], "type": kind, "params": {}}
+        exchange.orderbooks[symbol] = exchange.order_book({}, None)
+        client.subscriptions[message_hash] = subscription
+        await exchange.fetch_order_book_snapshot(client, None, subscription)
+
+    async def _watch_again(self, client: TapClient, message_hash: str, call: Call, symbol: str) -> None:
+        exchange = self._exchange
+        if self._venue.resync == "mark":
+            client.subscriptions[message_hash] = "resync"
+            exchange.orderbooks.pop(symbol, None)
+        else:
+            CALL.set(None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(UNWATCH_S):
+                    if exchange.has.get("unWatchOrderBook") is True:
+                        await exchange.un_watch_order_book(symbol)
+                    elif exchange.has.get("unWatchOrderBookForSymbols") is True:
+                        await exchange.un_watch_order_book_for_symbols([symbol])
+            client.subscriptions.pop(message_hash, None)
+        self._start(next(one for one in call.alone() if one.symbols == (symbol,)))

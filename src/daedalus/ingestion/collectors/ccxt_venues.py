@@ -1,0 +1,312 @@
+"""The table of venues: what can be verified of each, and how CCXT is used there. A venue that is not in it is `OTHER`.
+
+`docs/INTEGRITY.md` is made from this table (`integrity_page`); a test compares them.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from daedalus.ingestion.collectors.ccxt_events import Fields
+from daedalus.ingestion.collectors.ccxt_sequence import (
+    BinanceCheck,
+    BybitCheck,
+    Check,
+    CoinbaseCheck,
+    KrakenCheck,
+    OkxCheck,
+)
+
+Message = dict[str, Any]
+NO_FIELDS = Fields()
+
+
+@dataclass(frozen=True)
+class Integrity:
+    """What a venue lets one verify, in words for the docs."""
+
+    book: str
+    trades: str
+    missed: str
+    resync: str
+
+
+@dataclass(frozen=True)
+class Venue:
+    """How CCXT is used with one exchange.
+
+    Attributes
+    ----------
+    integrity
+        For the docs.
+    check
+        Reads the numbering of one connection; None where there is none, or none that CCXT does not read itself.
+    trade_ids_consecutive
+        Whether a market's trade ids grow by one, so that a jump tells how many trades are missing.
+    past_trades
+        What the frames of past trades carry, which an exchange sends first; None if it marks none.
+    checksums
+        Whether CCXT's "checksum" errors are about checksums; elsewhere it calls a gap in the sequence so.
+    depths
+        The depths that a book can be subscribed to; empty if CCXT's default is deep enough.
+    batch
+        Symbols of one subscription message.
+    plain_deltas
+        Whether a book's changes are [price, size, ...] texts, which can be applied at once.
+    bulk_ticker_differs
+        Whether the bulk ticker is another, slower feed than that of one symbol.
+    quotes_spoil_books
+        Whether CCXT keeps the best quotes of a market in the place of its book.
+    hello
+        Messages to send when a connection is up.
+    resync
+        "rest": fetch the book's snapshot again, deltas go on; "mark": tell CCXT that the next watch is to subscribe
+        again; "send": unsubscribe and subscribe with `resubscribe`'s messages; "watch": CCXT's own unwatch and watch.
+    """
+
+    integrity: Integrity
+    check: Callable[[], Check] | None = None
+    trade_ids_consecutive: bool = False
+    past_trades: re.Pattern[str] | None = None
+    checksums: bool = False
+    depths: tuple[int, ...] = ()
+    batch: int = 20
+    plain_deltas: bool = False
+    bulk_ticker_differs: bool = False
+    quotes_spoil_books: bool = False
+    fields: Fields = NO_FIELDS
+    hello: tuple[Message, ...] = ()
+    resync: Literal["rest", "mark", "send", "watch"] = "watch"
+    resubscribe: Callable[[Sequence[Mapping[str, Any]], int | None], list[Message]] | None = None
+
+    def depth(self, wanted: int) -> int | None:
+        """Return the depth to subscribe to for `wanted` levels: the least that holds them, or the deepest there is."""
+        return next((depth for depth in self.depths if depth >= wanted), self.depths[-1] if self.depths else None)
+
+
+def _coinbase_again(markets: Sequence[Mapping[str, Any]], depth: int | None) -> list[Message]:
+    products = [market["id"] for market in markets]
+    return [{"type": verb, "product_ids": products, "channel": "level2"} for verb in ("unsubscribe", "subscribe")]
+
+
+def _kraken_again(markets: Sequence[Mapping[str, Any]], depth: int | None) -> list[Message]:
+    params = {"channel": "book", "symbol": [market["symbol"] for market in markets], "depth": depth}
+    return [{"method": verb, "params": params} for verb in ("unsubscribe", "subscribe")]
+
+
+def _bybit_again(markets: Sequence[Mapping[str, Any]], depth: int | None) -> list[Message]:
+    topics = [f"orderbook.{depth}.{market['id']}" for market in markets]
+    return [{"op": verb, "args": topics} for verb in ("unsubscribe", "subscribe")]
+
+
+_names = frozenset
+_SNAPSHOT = re.compile(r'"type"\s*:\s*"snapshot"')
+_COINBASE = Venue(
+    Integrity(
+        "`sequence_num`, over all messages of the connection",
+        "the same, and consecutive trade ids",
+        "yes",
+        "level2 is subscribed again; all markets of the connection are concerned",
+    ),
+    check=CoinbaseCheck,
+    trade_ids_consecutive=True,
+    past_trades=_SNAPSHOT,
+    bulk_ticker_differs=True,
+    fields=Fields(
+        trade=_names(("product_id", "trade_id", "price", "size", "time")),
+        ticker=_names(
+            (
+                "type",
+                "product_id",
+                "price",
+                "best_bid",
+                "best_ask",
+                "best_bid_quantity",
+                "best_ask_quantity",
+                "high_24_h",
+                "low_24_h",
+                "volume_24_h",
+                "price_percent_chg_24_h",
+            )
+        ),
+        side_is_makers=True,
+    ),
+    # Without these a quiet connection is closed after 60 to 90 s; they are numbered too, so a hole shows soon.
+    hello=({"type": "subscribe", "channel": "heartbeats"},),
+    resync="send",
+    resubscribe=_coinbase_again,
+)
+_BINANCE = Venue(
+    Integrity(
+        "update ids: `U` follows the last `u` (spot), `pu` equals it (futures)",
+        "consecutive trade ids",
+        "yes, but for futures' books",
+        "the snapshot is fetched by REST again, deltas are kept meanwhile; the others go on",
+    ),
+    check=BinanceCheck,
+    trade_ids_consecutive=True,
+    batch=50,
+    plain_deltas=True,
+    fields=Fields(
+        trade=_names(("e", "s", "t", "p", "q", "T", "m", "M")),
+        ticker=_names(("e", "s", "c", "b", "B", "a", "A", "o", "h", "l", "p", "P", "w", "C")),
+    ),
+    resync="rest",
+)
+_OKX = Venue(
+    Integrity(
+        "`prevSeqId` names the last `seqId`",
+        "nothing (ids grow, not by one)",
+        "no: ids jump",
+        "the book's channel is subscribed again; the others go on",
+    ),
+    check=OkxCheck,
+    plain_deltas=True,
+    fields=Fields(
+        trade=_names(("instId", "tradeId", "px", "sz", "side", "ts")),
+        ticker=_names(
+            ("instId", "last", "askPx", "askSz", "bidPx", "bidSz", "open24h", "high24h", "low24h", "ts", "asks", "bids")
+        ),
+    ),
+    resync="mark",
+)
+_KRAKEN = Venue(
+    Integrity(
+        "CRC32 of the ten best levels a side, with every message (CCXT's own check is switched off)",
+        "consecutive trade ids",
+        "trades yes, book no",
+        "the book is subscribed again; the others go on",
+    ),
+    check=KrakenCheck,
+    trade_ids_consecutive=True,
+    past_trades=_SNAPSHOT,
+    checksums=True,
+    depths=(10, 25, 100, 500, 1000),
+    fields=Fields(
+        trade=_names(("symbol", "side", "price", "qty", "trade_id", "timestamp")),
+        ticker=_names(
+            (
+                "symbol",
+                "bid",
+                "bid_qty",
+                "ask",
+                "ask_qty",
+                "last",
+                "volume",
+                "vwap",
+                "low",
+                "high",
+                "change",
+                "change_pct",
+            )
+        ),
+        computed=_names(("quote_volume",)),
+    ),
+    resync="send",
+    resubscribe=_kraken_again,
+)
+_BYBIT = Venue(
+    Integrity(
+        "`u` of a topic grows by one (CCXT does not look)",
+        "nothing (ids are random)",
+        "yes, of books",
+        "the book's topic is subscribed again; the others go on",
+    ),
+    check=BybitCheck,
+    depths=(50, 200, 1000),
+    batch=10,
+    plain_deltas=True,
+    quotes_spoil_books=True,
+    fields=Fields(trade=_names(("T", "s", "S", "v", "p", "i"))),
+    resync="send",
+    resubscribe=_bybit_again,
+)
+_BITSTAMP = Venue(
+    Integrity(
+        "nothing: updates carry times, no numbers",
+        "nothing (ids grow, not by one)",
+        "no",
+        "CCXT's unwatch and watch",
+    ),
+    fields=Fields(trade=_names(("id", "microtimestamp", "amount", "price", "type"))),
+)
+OTHER = Venue(
+    Integrity(
+        "what CCXT tells: its errors about sequence and checksum",
+        "nothing but re-sent ids",
+        "no",
+        "CCXT's unwatch and watch, or a new subscription",
+    ),
+)
+
+VENUES: Mapping[str, Venue] = MappingProxyType(
+    {
+        "coinbase": _COINBASE,
+        "binance": _BINANCE,
+        "binanceus": _BINANCE,
+        "binanceusdm": _BINANCE,
+        "binancecoinm": _BINANCE,
+        "okx": _OKX,
+        "okxus": _OKX,
+        "myokx": _OKX,
+        "kraken": _KRAKEN,
+        "bybit": _BYBIT,
+        "bybiteu": _BYBIT,
+        "bitstamp": _BITSTAMP,
+    }
+)
+
+
+def venue_of(exchange_id: str) -> Venue:
+    """Return the line of an exchange, by its CCXT id."""
+    return VENUES.get(exchange_id, OTHER)
+
+
+_INTRODUCTION = """\
+# What can be verified, venue by venue
+
+Every loss that a venue's protocol lets one notice becomes a row of the gap ledger, with its cause and, where the venue
+numbers its messages, with how many were missed (`missed`). Where a venue offers nothing, a lost message stays unnoticed
+until the connection itself ends or falls silent: this table says where.
+
+Everywhere: disconnects, silence longer than the configured stall, frames that cannot be read, books that CCXT could not
+build, and trades that were sent twice (recorded once, by their ids; the last 8,192 of each market are remembered).
+Past trades that an exchange sends at the start are not recorded as live ones (Coinbase and Kraken mark them); after a
+reconnect, those of them that were missed are. On other venues every trade that arrives is recorded.
+
+| CCXT id | book | trades | missed counted | after a gap |
+|---|---|---|---|---|
+"""
+_CLOSING = """
+The native `coinbase` source checks `sequence_num` too, with few products a connection: prefer it to CCXT's, where one
+connection carries all products.
+
+An exchange time that cannot be one in milliseconds (before 2009, or a day ahead of this machine's clock) becomes null;
+a price or size that is NaN or infinite is not recorded but entered as `parse_error`. Trade sides are the aggressor's.
+`cost` is recorded only where the exchange sends it; so are the 24 h statistics of a ticker.
+
+## What is kept through CCXT
+
+- `orderbook` and `l2` come from CCXT's book, copied at each update. `l2` holds every change as CCXT applied it, a whole
+  snapshot wherever the book was filled anew, and a removal where CCXT cut a book to its depth. Venues whose books CCXT
+  keeps order by order have no `l2`; the log says so. A book holds 50,000 levels a side at most.
+- `frames` holds the text of every message, sent and received, with secrets in sent ones replaced by `***`. The answer
+  to a request for a book's snapshot, without which some venues' deltas build no book, stands among them with the
+  connection id `rest:SYMBOL`.
+- An exchange may use several connections. When one ends, all of that exchange are made anew: its ledger rows say so.
+- Events wait in at most 32 MiB (and one frame) for the writer; then reading pauses, and the exchange's own patience
+  decides. CCXT's caches of trades stay empty, and of tickers they hold one a market.
+"""
+
+
+def integrity_page() -> str:
+    """Return the text of docs/INTEGRITY.md."""
+    ids: dict[int, list[str]] = {}
+    for exchange_id, venue in VENUES.items():
+        ids.setdefault(id(venue), []).append(exchange_id)
+    rows = [(", ".join(names), VENUES[names[0]].integrity) for names in ids.values()]
+    rows.append(("every other", OTHER.integrity))
+    lines = [f"| {name} | {i.book} | {i.trades} | {i.missed} | {i.resync} |" for name, i in rows]
+    return _INTRODUCTION + "\n".join(lines) + "\n" + _CLOSING

@@ -1,0 +1,204 @@
+"""One connection to Coinbase: what was asked of the exchange, what it answered, and sending at its pace."""
+
+import asyncio
+import re
+import secrets
+from typing import Literal
+
+import aiohttp
+import msgspec
+import structlog
+
+from daedalus.ingestion.collectors.coinbase_messages import FEEDS
+from daedalus.ingestion.collectors.coinbase_parser import CoinbaseParser
+from daedalus.ingestion.collectors.coinbase_settings import Carried, Settings
+from daedalus.ingestion.collectors.coinbase_upkeep import Upkeep
+from daedalus.ingestion.collectors.pace import HostPace
+from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
+from daedalus.shared.errors import RefusedError, TransientCollectorError
+from daedalus.shared.events import ALL, Event, Frame
+
+log = structlog.get_logger(__name__)
+
+#: Bound of messages waiting to be sent: two per product and channel.
+OUTBOX_MAX = 1024
+JWT_LIFE_S = 120
+#: How an error frame says that too much was asked, and how long the whole address then asks nothing.
+TOO_MUCH, TOO_MUCH_S = re.compile(r"rate.?limit|too many|throttl", re.IGNORECASE), 10.0
+#: How one says that the credentials are wrong.
+NOT_YOU = re.compile(r"authent|unauthori|jwt|api.?key|signature", re.IGNORECASE)
+
+
+class Session:
+    """The life of one connection.
+
+    Parameters
+    ----------
+    ws
+        Open; one token for a message was taken with it.
+    """
+
+    def __init__(
+        self, settings: Settings, carried: Carried, ws: aiohttp.ClientWebSocketResponse, pace: HostPace, clock: Clock
+    ) -> None:
+        self._settings, self._carried, self._ws, self._pace, self._clock = settings, carried, ws, pace, clock
+        self._id = secrets.token_hex(4)
+        self._record_frames = "frames" in settings.channels
+        self._sent: list[Event] = []
+        self._outbox: asyncio.Queue[tuple[str, str, tuple[str, ...]]] = asyncio.Queue(OUTBOX_MAX)
+        symbols = tuple(s for s in settings.symbols if s not in carried.refused)
+        self.parser = CoinbaseParser(
+            exchange=settings.exchange,
+            symbols=symbols,
+            channels=settings.channels,
+            depth=settings.depth,
+            interval_ms=settings.interval_ms,
+            carried=carried,
+        )
+        wires = sorted(wire for wire, fed in FEEDS.items() if set(fed) & set(settings.channels)) or sorted(FEEDS)
+        self._unanswered = {(wire, s) for wire in wires for s in symbols}
+        self._first = dict.fromkeys(wires, symbols)
+        self._alone, self._errors = False, carried.counters.errors
+        self._asked_at = clock.monotonic()
+        self._upkeep = Upkeep(
+            exchange=settings.exchange,
+            parser=self.parser,
+            carried=carried,
+            streams=[(s, wire) for wire in wires for s in symbols],
+            channels=settings.channels,
+            ask=self._ask_anew,
+            answer_s=settings.subscribe_s,
+            clock=clock,
+        )
+        carried.skew.reset()
+        # Heartbeats need no product: a refused one must not take them along.
+        self._ask("subscribe", "heartbeats", ())
+        for wire in wires:
+            self._ask("subscribe", wire, tuple(sorted(symbols)))
+
+    def on_frame(self, text: str, now: int) -> list[Event]:
+        """Return the events of a frame, and see to what it makes necessary."""
+        events: list[Event] = []
+        if self._record_frames:
+            events += [*self._sent, self._frame(text, "in", now)]
+            self._sent.clear()
+        errors = self._carried.counters.errors
+        events += self.parser.feed(text, now)
+        if self._carried.counters.errors > errors:
+            self._check_complaint()
+        if self._record_frames and self._carried.gaps:
+            events += self._carried.gaps.close([(ALL, "frames")], now)
+        if self._unanswered:
+            self._check_answers()
+        return [*events, *self._upkeep.tick(now)]
+
+    # -- subscriptions ------------------------------------------------------------------------------------------------
+
+    def _check_complaint(self) -> None:
+        """Tell "too much" and "not you" from "not that": the products are not to blame for them."""
+        said, exchange = self.parser.refusal, self._settings.exchange
+        if TOO_MUCH.search(said):
+            self._unanswered.clear()
+            self._pace.hold(TOO_MUCH_S)
+            raise TransientCollectorError(
+                f"{exchange} limits this address, waiting {TOO_MUCH_S:g} s; it said: {said}", retry_after=TOO_MUCH_S
+            )
+        if self._settings.key and NOT_YOU.search(said):
+            raise RefusedError(
+                f"{exchange} refused the credentials; it said: {said}. Correct coinbase.api_key and api_secret, or "
+                "leave them out: market data needs none"
+            )
+
+    def _check_answers(self) -> None:
+        """Name the products that the exchange does not take, without letting them take the others along."""
+        subscribed = self.parser.subscribed
+        self._unanswered = {
+            (wire, s) for wire, s in self._unanswered if not {s, s.removesuffix("C")} & subscribed.get(wire, set())
+        }
+        if not self._unanswered:
+            return
+        if self._carried.counters.errors > self._errors and not self._alone:
+            # One bad product refuses the whole message: ask for each by itself.
+            self._alone, self._asked_at = True, self._clock.monotonic()
+            for wire, symbol in sorted(self._unanswered):
+                self._ask("subscribe", wire, (symbol,))
+        if self._outbox.empty() and self._clock.monotonic() - self._asked_at > self._settings.subscribe_s:
+            self._refuse({symbol for _, symbol in self._unanswered})
+
+    def on_end(self) -> None:
+        """Tell a refusal from a lost connection: an exchange may answer with an error and then stay silent or close."""
+        if self._unanswered and self._carried.counters.errors > self._errors and not self.parser.subscribed:
+            self._refuse({symbol for _, symbol in self._unanswered})
+
+    def _refuse(self, symbols: set[str]) -> None:
+        self._unanswered.clear()
+        said, exchange = self.parser.refusal or "nothing", self._settings.exchange
+        self._carried.refused |= symbols
+        self._upkeep.forget(symbols)
+        for symbol in sorted(symbols):
+            log.error("symbol_refused", exchange=exchange, symbol=symbol, exchange_said=said, action="left out")
+        if self._carried.refused >= set(self._settings.symbols):
+            names = ", ".join(sorted(symbols))
+            raise RefusedError(
+                f"{exchange} refused every symbol of this connection ({names}); it said: {said}. "
+                "Correct coinbase.symbols in the configuration"
+            )
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def _ask(self, verb: str, channel: str, products: tuple[str, ...]) -> None:
+        try:
+            self._outbox.put_nowait((verb, channel, products))
+        except asyncio.QueueFull:
+            raise TransientCollectorError(f"{OUTBOX_MAX} messages wait to be sent") from None
+
+    def _ask_anew(self, channel: str, products: tuple[str, ...]) -> None:
+        self._ask("unsubscribe", channel, products)
+        self._ask("subscribe", channel, products)
+
+    async def send_all(self) -> None:
+        """Send what was asked for, at the exchange's pace. The first message has its token already."""
+        is_first = True
+        while True:
+            verb, channel, products = await self._outbox.get()
+            if not is_first:
+                await self._pace.messages.take()
+            is_first = False
+            message: dict[str, object] = {"type": verb, "channel": channel, "product_ids": products}
+            text = msgspec.json.encode(message).decode()
+            if self._record_frames:
+                self._sent.append(self._frame(text, "out", self._clock.now_ns()))
+            if self._settings.key and self._settings.secret:
+                text = msgspec.json.encode({**message, "jwt": _jwt(self._settings.key, self._settings.secret)}).decode()
+            await self._ws.send_str(text)
+            self._note_sent(verb, channel)
+
+    def _note_sent(self, verb: str, channel: str) -> None:
+        if verb == "subscribe":
+            self._asked_at = self._clock.monotonic()
+            self._upkeep.subscribed(channel, self._first.pop(channel, ()))
+
+    def _frame(self, text: str, direction: Literal["in", "out"], now: int) -> Frame:
+        return Frame(
+            collected_at=now,
+            exchange=self._settings.exchange,
+            symbol=ALL,
+            connection_id=self._id,
+            direction=direction,
+            frame=text,
+        )
+
+
+def _jwt(key: str, secret: str) -> str:
+    """Sign a fresh token: ES256, issuer cdp, two minutes of life, a nonce."""
+    import jwt
+
+    now = SystemClock().now_ns() // NS_PER_SECOND
+    claims = {"iss": "cdp", "sub": key, "nbf": now, "exp": now + JWT_LIFE_S}
+    try:
+        return jwt.encode(claims, secret, algorithm="ES256", headers={"kid": key, "nonce": secrets.token_hex(16)})
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        # The cause may quote the key.
+        raise RefusedError(
+            f"coinbase.api_secret cannot sign ({type(error).__name__}): it has to be an EC private key (ES256) in PEM"
+        ) from None

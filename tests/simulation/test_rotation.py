@@ -1,0 +1,120 @@
+"""Connections that are replaced while the market goes on: nothing twice, nothing lost, true books, no gap."""
+
+import asyncio
+import random
+
+import polars as pl
+import pytest
+
+from daedalus.ingestion.collectors.coinbase_ws import LIMITS, CoinbaseCollector
+from daedalus.ingestion.collectors.pace import HostPace, Limits
+from daedalus.ingestion.collectors.rotation import RotatingCollector
+from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+from daedalus.sandbox.server import SandboxServer
+from daedalus.sandbox.synthetic import SyntheticSource
+from daedalus.shared.clock import SystemClock
+from daedalus.testing.invariants import Ledger, assert_books_are_true, assert_trades_are_whole
+from daedalus.testing.lake import read_channel
+
+PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
+FAST = Limits(connects_per_s=100, messages_per_s=400)
+
+
+async def record(base, *, faults=(), seconds=8.0, after_s=1.0, linger_s=0.2, rate=200.0, meddle=None, **options):
+    """Record through a rotating collector; return the server's statistics and the collector."""
+    clock = SystemClock()
+    async with SandboxServer("coinbase", SyntheticSource(PRODUCTS, seed=8, rate=rate), faults=faults) as server:
+        pace = HostPace(FAST, clock)
+
+        def make():
+            return CoinbaseCollector(symbols=PRODUCTS, url=server.url, orderbook_interval_ms=0, pace=pace, **options)
+
+        collector = RotatingCollector(make, after_s=after_s, linger_s=linger_s, rng=random.Random(3))
+        pipeline = IngestionPipeline(
+            source="coinbase",
+            collectors=[collector],
+            writer=StreamingParquetWriter(base_dir=base, source="coinbase"),
+            flush_interval_seconds=0.3,
+            reconnect_delay_seconds=0.05,
+            reconnect_delay_max_seconds=0.2,
+            rng=random.Random(1),
+        )
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(seconds, stop.set)
+        meddling = asyncio.create_task(meddle(server)) if meddle else None
+        await pipeline.run(stop)
+        if meddling is not None:
+            await meddling
+        return server.stats(), collector
+
+
+def check(base):
+    assert_trades_are_whole(base, "coinbase", PRODUCTS)
+    assert_books_are_true(base, "coinbase", PRODUCTS)
+
+
+async def test_planned_rotations_leave_no_trace_but_snapshots(tmp_path):
+    server, collector = await record(tmp_path, channels=("ticker", "trades", "l2", "orderbook", "frames"))
+    assert collector.rotations >= 3 and len(server.connections) == collector.rotations + 1
+    assert Ledger(tmp_path).reasons == {"shutdown": 13}
+    check(tmp_path)
+    trades = read_channel(tmp_path, "trades").with_columns(pl.col("trade_id").cast(pl.Int64))
+    for symbol in PRODUCTS:
+        ids = trades.filter(pl.col("symbol") == symbol)["trade_id"]
+        assert ids.n_unique() == len(ids) == ids.max() - ids.min() + 1
+    l2 = read_channel(tmp_path, "l2")
+    snapshots = l2.filter("is_snapshot").group_by("symbol").agg(pl.col("collected_at").n_unique())
+    assert set(snapshots["collected_at"]) <= {collector.rotations, collector.rotations + 1}
+    assert l2["collected_at"].is_sorted()
+    # Each ticker is one match's: none was recorded of both connections.
+    tickers = read_channel(tmp_path, "ticker").group_by("symbol", "last", "base_volume", "bid", "ask").len()
+    assert tickers.filter(pl.col("len") > 1).height <= len(PRODUCTS)
+
+
+async def test_a_new_connection_that_fails_costs_nothing_and_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("daedalus.ingestion.collectors.rotation.RETRY_S", 0.5)
+    server, collector = await record(tmp_path, faults=["refuse@0.7x2:0"], seconds=7)
+    assert server.refused == 2 and collector.rotations >= 2
+    assert set(Ledger(tmp_path).reasons) == {"shutdown"}
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("when", [0.0, 0.15, 0.3])
+async def test_the_old_connection_dies_while_the_new_one_comes_up(tmp_path, when):
+    async def meddle(server):
+        while len(server.stats().connections) < 2:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(when)
+        await server.inject("disconnect_abrupt", 0)
+
+    _, collector = await record(tmp_path, meddle=meddle, seconds=5, linger_s=0.5)
+    assert collector.rotations >= 2
+    assert set(Ledger(tmp_path).reasons) <= {"shutdown", "disconnect"}
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("when", [0.0, 0.1, 0.25])
+async def test_the_new_connection_dies_before_it_is_alone(tmp_path, when, monkeypatch):
+    monkeypatch.setattr("daedalus.ingestion.collectors.rotation.RETRY_S", 0.5)
+
+    async def meddle(server):
+        while len(server.stats().connections) < 2:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(when)
+        await server.inject("disconnect_abrupt", 1)
+
+    _, collector = await record(tmp_path, meddle=meddle, seconds=6, linger_s=0.5)
+    assert collector.rotations >= 1
+    check(tmp_path)
+
+
+async def test_faults_while_rotating(tmp_path):
+    faults = ["skip_sequence@every=0.7:2", "malformed@every=0.9", "disconnect@every=2.3", "duplicate@every=0.3:3"]
+    _, collector = await record(tmp_path, faults=faults, seconds=10)
+    assert collector.rotations >= 2
+    check(tmp_path)
+
+
+def test_the_defaults_are_the_exchanges_own_limits():
+    assert (LIMITS.connects_per_s, LIMITS.messages_per_s) == (8, 8)
