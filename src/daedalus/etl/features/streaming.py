@@ -10,14 +10,28 @@ restarted from the oldest row that a window still needs, so that neither totals 
 Windows are W1: (ts - w, ts], row-causal on ties. A family's window state is: `ring_ts` int64[capacity], `ring`
 float64[capacity, 2, columns], `head` int64[1] (position of the next row), `tails` int64[windows] (oldest position
 inside each window) and `totals` float64[2, columns].
+
+The same as classes, one value at a time: `RollingSum`, `RollingWelford`, `RollingMax`, `RollingPercentile`, `DecayedSum`,
+`VPINCalculator` and `KyleLambdaEstimator`, from `online`.
 """
 
 import math
+from importlib import import_module
 
 import numpy as np
 
 from daedalus.etl.features.base import F64, FLOAT, I64, INT, Field
 from daedalus.etl.features.jit import kernel
+
+_CLASSES = (
+    "DecayedSum",
+    "KyleLambdaEstimator",
+    "RollingMax",
+    "RollingPercentile",
+    "RollingSum",
+    "RollingWelford",
+    "VPINCalculator",
+)
 
 REBASE_ROWS = 65_536
 #: Beyond this a value is no market's; it contributes nothing, so that totals stay finite.
@@ -230,3 +244,10 @@ def _means(x: F64, y: F64, count: int) -> tuple[int, float, float, float, float]
             sum_x += x[k] - x0
             sum_y += y[k] - y0
     return pairs, x0, y0, sum_x / max(pairs, 1), sum_y / max(pairs, 1)
+
+
+def __getattr__(name: str) -> object:
+    """Hand out the classes of `online`, which is built on this module."""
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("daedalus.etl.features.online"), name)
