@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, trade_chunk
-from daedalus.etl.features.config import FeatureConfig
+from daedalus.etl.features.config import FEATURE_SETS, FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.shared.schemas import arrow_schema
 
@@ -137,10 +137,7 @@ def main() -> None:
         report("floor: decode with Polars", best(lambda: decode_polars(path)), floor)
         report("read and clean (book_chunk)", best(lambda: read(path, LEVELS)), floor)
         book = read(path, LEVELS)
-        sets = {
-            "static": FeatureConfig(enable_stateful=False),
-            "everything": FeatureConfig(),
-        }
+        sets = {name: FeatureConfig(feature_set=name) for name in FEATURE_SETS}
         for label, config in sets.items():
             features = FeatureSet(config)
             count = len(features.columns)

@@ -147,7 +147,7 @@ def shown_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, completed=done, total=of or None, description=name)
             if not terminal and done // LOG_EVERY > logged:
                 logged = done // LOG_EVERY
-                log.info("importing", reading=name, done=done, of=of, unit=unit)
+                log.info("reading", what=name, done=done, of=of, unit=unit)
 
         yield on_progress
 

@@ -1,8 +1,8 @@
 """Local exchanges in a process of their own that misbehave as a seed says: for suites that record them.
 
-Run as ``python -m daedalus.testing.faulty_market SPEC`` with a JSON `Spec`. It speaks in lines of JSON: where the servers
-are, once they listen; what went wrong, once the faults are over; and how many frames were sent, at the end. It waits
-for a line before the faults begin, and for another before it stops.
+Run as ``python -m daedalus.testing.faulty_market SPEC`` with a JSON `Spec`. It speaks in lines of JSON: where the
+servers are, once they listen; what went wrong, once the faults are over; and how many frames were sent, at the end. It
+waits for a line before the faults begin, and for another before it stops.
 """
 
 import asyncio
@@ -120,13 +120,15 @@ class Mischief:
         value = rng.uniform(low, high)
         argument = f"{value:g}" if name in ("slow_start", "silence") else f"{round(value)}"
         product = rng.choice(list(server.source.products)) if name in BY_PRODUCT and rng.random() < 0.5 else ""
-        while not (
-            living := [c.id for c in server.stats().connections if c.closed_s is None and c.market == "running"]
-        ):
+        while not (living := _living(server)):  # noqa: ASYNC110 (nobody tells when clients are back)
             await asyncio.sleep(0.02)
         fault = f"{name}{'/' if product else ''}{product}:{argument}"
         if await server.inject(fault, rng.choice(living)):
             self.happened[name] += 1
+
+
+def _living(server: SandboxServer) -> list[int]:
+    return [c.id for c in server.stats().connections if c.closed_s is None and c.market == "running"]
 
 
 async def serve(spec: Spec) -> None:

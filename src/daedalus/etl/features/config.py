@@ -9,7 +9,7 @@ from daedalus.shared.errors import ConfigError
 
 #: Width of the bars that Kyle's lambda is regressed on (feature catalogue, section 8).
 KYLE_BAR_SECONDS = 5
-FEATURE_SETS = ("core", "standard", "full")
+FEATURE_SETS: tuple[Literal["core", "standard", "full"], ...] = ("core", "standard", "full")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,7 +154,7 @@ class DecayedSum:
 
     def value(self, ts: int) -> float:
         """Return the sum as of `ts`."""
-        return self._sum * 2.0 ** (-(ts - self._ts) / 1e9 / self.half_life)
+        return float(self._sum * 2.0 ** (-(ts - self._ts) / 1e9 / self.half_life))
 
 
 class _Estimator:

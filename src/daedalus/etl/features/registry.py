@@ -16,7 +16,13 @@ from daedalus.etl.features.impact import impact
 from daedalus.etl.features.kyle import kyle
 from daedalus.etl.features.levels import levels
 from daedalus.etl.features.rolling_flow import rolling_flow
-from daedalus.etl.features.rolling_moments import depth_moments, flow_moments, imbalance_moments, spread_moments
+from daedalus.etl.features.rolling_moments import (
+    depth_moments,
+    depth_variance,
+    flow_moments,
+    imbalance_moments,
+    spread_moments,
+)
 from daedalus.etl.features.rolling_range import rolling_range
 from daedalus.etl.features.rolling_returns import rolling_returns
 from daedalus.etl.features.rolling_spread import rolling_spread
@@ -43,6 +49,7 @@ FAMILIES: tuple[Callable[[FeatureConfig], Family | None], ...] = (
     rolling_spread,
     spread_moments,
     imbalance_moments,
+    depth_variance,
     depth_moments,
     flow_moments,
     flow_price,

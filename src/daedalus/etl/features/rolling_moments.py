@@ -35,9 +35,9 @@ _IMBALANCE = (
     Moment("imbalance_sign_persist_", "", "share of rows with the current sign of imbalance_l0", 0, SAME_SIGN),
     Moment("microprice_dev_mean_bps_", "bps", "mean of microprice_dev_bps per row", 1, MEAN),
 )
+_VARIANCE = (Moment("depth_var_n5_", "base2", "variance of the size of the first 5 levels of both sides", 0, VAR),)
 _DEPTH = (
     Moment("depth_mean_n5_", "base", "mean size of the first 5 levels of both sides", 0, MEAN),
-    Moment("depth_var_n5_", "base2", "variance of the size of the first 5 levels of both sides", 0, VAR),
     Moment("depth_cv_n5_", "", "standard deviation over mean of that size", 0, CV),
 )
 _OFI = (Moment("ofi_z_", "", "ofi against mean and deviation of the rows before", 0, Z),)
@@ -76,10 +76,14 @@ def imbalance_moments(config: FeatureConfig) -> Family | None:
     return _declare(config, "imbalance_moments", doc, _IMBALANCE, ("imbalance_l0", "microprice_dev_bps"))
 
 
+def depth_variance(config: FeatureConfig) -> Family | None:
+    """Declare the variance of depth, by itself for the small sets; None when stateful features are switched off."""
+    return _declare(config, "depth_variance", "variance of depth", _VARIANCE, (), ("*",), series=depth_series)
+
+
 def depth_moments(config: FeatureConfig) -> Family | None:
-    """Declare the statistics of depth; None when stateful features are switched off."""
-    core = ("depth_var_n5_*",)
-    return _declare(config, "depth_moments", "depth over time windows", _DEPTH, (), core, series=depth_series)
+    """Declare the other statistics of depth; None when stateful features are switched off."""
+    return _declare(config, "depth_moments", "depth over time windows", _DEPTH, (), series=depth_series)
 
 
 def flow_moments(config: FeatureConfig) -> Family | None:

@@ -11,8 +11,8 @@ Windows are W1: (ts - w, ts], row-causal on ties. A family's window state is: `r
 float64[capacity, 2, columns], `head` int64[1] (position of the next row), `tails` int64[windows] (oldest position
 inside each window) and `totals` float64[2, columns].
 
-The same as classes, one value at a time: `RollingSum`, `RollingWelford`, `RollingMax`, `RollingPercentile`, `DecayedSum`,
-`VPINCalculator` and `KyleLambdaEstimator`, from `online`.
+The same as classes, one value at a time: `RollingSum`, `RollingWelford`, `RollingMax`, `RollingPercentile`,
+`DecayedSum`, `VPINCalculator` and `KyleLambdaEstimator`, from `online`.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Books whose texts are kept beside their numbers, for venues whose checksums are made of the digits as sent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from daedalus.shared.book import OrderBook
@@ -44,6 +44,3 @@ class TextBook:
         """Return the texts of a book's best bids and asks. Raises KeyError for a level that was not taken."""
         bids = [self.sides[0][price] for price, _ in book.levels("bid", depth)]
         return bids, [self.sides[1][price] for price, _ in book.levels("ask", depth)]
-
-
-Checksum = Callable[[TextBook, OrderBook], int]

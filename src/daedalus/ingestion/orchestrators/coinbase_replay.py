@@ -14,9 +14,15 @@ import msgspec
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.coinbase_parser import BOOK_CHANNELS, CoinbaseParser
 from daedalus.ingestion.collectors.coinbase_settings import Carried
+from daedalus.ingestion.collectors.handover import NEW, OLD, Handover, Side
+from daedalus.ingestion.collectors.seen_trades import SeenTrades
 from daedalus.ingestion.orchestrators.recorded_frames import ConnectionSpan, FrameRow
+from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.shared.errors import MalformedError
-from daedalus.shared.events import ALL, Event, Gap, channel_of
+from daedalus.shared.events import ALL, Event, Gap, Ticker, Trade, channel_of
+
+#: How long two connections may hand over, and doubles of the old one are looked for: more than a rotation takes.
+HANDOVER_NS_MAX = 180 * NS_PER_SECOND
 
 #: With these a recorder's process ended: the next one knew nothing of what was before.
 _ENDS = ("shutdown", "crash")
@@ -36,25 +42,40 @@ _decode = msgspec.json.Decoder(_Request).decode
 
 @dataclass(eq=False)
 class _Process:
-    """What one process of the recorder knew over all its connections, and which gaps it opened."""
+    """What one process of the recorder recorded: streams, trades, the last ticker of each symbol, gaps it opened."""
 
-    carried: Carried
     streams: dict[Stream, None] = field(default_factory=dict)
-    opened: set[tuple[Stream, int]] = field(default_factory=set)
+    seen: SeenTrades = field(default_factory=SeenTrades)
+    tickers: dict[str, Ticker] = field(default_factory=dict)
+    opened: dict[tuple[Stream, int], Carried] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class _Connection:
-    """One websocket connection: what was asked for, and the receive clocks of its first and last frame."""
+    """One websocket connection: what was asked for, and the receive clocks of its first and last frame.
+
+    Attributes
+    ----------
+    carried
+        What it knows of those before it.
+    handover
+        With the connection that it takes over from or that takes over from it, on which side it is, and since when.
+    """
 
     exchange: str
     first_ns: int
     last_ns: int
     products: tuple[str, ...] = ()
-    parser: CoinbaseParser | None = None
     process: _Process | None = None
+    carried: Carried | None = None
+    parser: CoinbaseParser | None = None
+    handover: tuple[Handover, Side, int] | None = None
     is_over: bool = False
     is_awaited: bool = False
+
+    def is_like(self, other: "_Connection") -> bool:
+        """Whether both are a collector's: no two collectors have a product in common."""
+        return self.exchange == other.exchange and not set(self.products).isdisjoint(other.products)
 
 
 class CoinbaseReplay:
@@ -99,7 +120,7 @@ class CoinbaseReplay:
         if parser is None or process is None:
             return []
         try:
-            events = parser.feed(row.text, row.collected_at)
+            events = self._merged(connection, process, parser.feed(row.text, row.collected_at), row.collected_at)
         except MalformedError:
             return []  # The collector gave the connection up.
         for event in events:
@@ -129,20 +150,48 @@ class CoinbaseReplay:
         for other in self._connections.values():
             if other.last_ns < now:
                 other.parser = None  # Its books may be large.
-        process = connection.process = self._process(connection.exchange)
+        connection.process = self._process(connection.exchange)
+        carried = connection.carried = self._carried(connection, connection.process, now)
         connection.parser = CoinbaseParser(
             exchange=connection.exchange,
             symbols=connection.products,
             channels=self._channels,
             depth=self._depth,
             interval_ms=self._interval_ms,
-            carried=process.carried,
+            carried=carried,
         )
 
     def _process(self, exchange: str) -> _Process:
-        if exchange not in self._processes:
-            self._processes[exchange] = _Process(Carried(OpenGaps(exchange)))
-        return self._processes[exchange]
+        return self._processes.setdefault(exchange, _Process())
+
+    def _carried(self, connection: _Connection, process: _Process, now: int) -> Carried:
+        """Return what a connection knows: all that the one before it did, or, while that still lives, its trades."""
+        mine = [c for c in self._connections.values() if c.process is process and c.carried and c.is_like(connection)]
+        before = max((c for c in mine if c is not connection), key=lambda c: c.first_ns, default=None)
+        if connection.carried is not None:
+            return connection.carried
+        if before is None or before.carried is None:
+            return Carried(OpenGaps(connection.exchange))
+        if before.is_over or before.last_ns <= now:
+            return before.carried
+        handover = Handover(self._streams(before), process.seen, process.tickers)
+        before.handover, connection.handover = (handover, OLD, now), (handover, NEW, now)
+        return Carried(OpenGaps(connection.exchange), seen=before.carried.seen.copy())
+
+    def _streams(self, connection: _Connection) -> list[Stream]:
+        return [(product, channel) for product in connection.products for channel in self._channels]
+
+    def _merged(self, connection: _Connection, process: _Process, events: list[Event], now: int) -> list[Event]:
+        """Return what is recorded of a frame's events: while two connections bring the same, once."""
+        if connection.handover is not None:
+            handover, side, since = connection.handover
+            events = handover.merge(side, events)
+            if now - since > HANDOVER_NS_MAX:
+                connection.handover = None
+        else:
+            events = [e for e in events if not isinstance(e, Trade) or process.seen.add(e.symbol, e.trade_id or "")]
+        process.tickers.update((event.symbol, event) for event in events if isinstance(event, Ticker))
+        return events
 
     def _end(self, row: Gap) -> list[Event]:
         """Open the gaps of a connection that ended, or, where none was made yet, of the one that comes."""
@@ -151,11 +200,13 @@ class CoinbaseReplay:
             return []
         connection.is_over = connection.process is not None
         process = connection.process or self._process(row.exchange)
+        if connection.carried is None:
+            connection.carried = Carried(OpenGaps(row.exchange))
         if row.reason in _ENDS:
             self._processes.pop(row.exchange, None)
-        streams = [(product, channel) for product in connection.products for channel in self._channels]
-        process.carried.gaps.note(streams, row.detail or "")
-        return self._open(process, streams, row)
+        streams = self._streams(connection)
+        connection.carried.gaps.note(streams, row.detail or "")
+        return self._open(process, connection.carried, streams, row)
 
     def _ended(self, row: Gap) -> _Connection | None:
         """Return the connection whose end a row tells of: of those without further frames, the latest before it."""
@@ -186,11 +237,11 @@ class CoinbaseReplay:
 
     # -- the ledger ---------------------------------------------------------------------------------------------------
 
-    def _open(self, process: _Process, streams: Sequence[Stream], row: Gap) -> list[Event]:
-        process.opened |= {(stream, row.started_at) for stream in streams}
+    def _open(self, process: _Process, carried: Carried, streams: Sequence[Stream], row: Gap) -> list[Event]:
+        process.opened |= {(stream, row.started_at): carried for stream in streams}
         detail = row.detail or ""
         return list(
-            process.carried.gaps.open(
+            carried.gaps.open(
                 streams, since=row.started_at, now=row.collected_at, reason=row.reason, missed=row.missed, detail=detail
             )
         )
@@ -198,10 +249,11 @@ class CoinbaseReplay:
     def _note(self, row: Gap, process: _Process | None) -> None:
         """Remember failures that the row of the end tells of: those of the streams are to tell the same."""
         match = _FAILURES.search(row.detail or "")
-        if match and process is not None:
-            streams = [stream for stream, started in process.opened if started == row.started_at]
-            for _ in range(int(match[1])):
-                process.carried.gaps.note(streams, match[2])
+        if match is None or process is None:
+            return
+        for (stream, started), carried in process.opened.items():
+            for _ in range(int(match[1]) if started == row.started_at else 0):
+                carried.gaps.note([stream], match[2])
 
     def _silence(self, row: Gap) -> list[Event]:
         """Enter that a stream had fallen silent while its connection lived."""
@@ -210,13 +262,16 @@ class CoinbaseReplay:
             return []
         if row.ended_at is not None:
             return [] if (stream, row.started_at) in process.opened else [row]
-        for connection in self._connections.values():
-            if connection.parser is not None and row.symbol in connection.products and row.channel in BOOK_CHANNELS:
-                process.opened |= {((row.symbol, channel), row.started_at) for channel in BOOK_CHANNELS}
-                return connection.parser.lose_books(
-                    [row.symbol], row.started_at, row.collected_at, row.reason, row.missed, row.detail or ""
-                )
-        return self._open(process, [stream], row)
+        alive = [c for c in self._connections.values() if c.parser is not None and row.symbol in c.products]
+        for connection in sorted(alive, key=lambda c: c.first_ns, reverse=True)[:1]:
+            assert connection.parser is not None and connection.carried is not None
+            if row.channel not in BOOK_CHANNELS:
+                return self._open(process, connection.carried, [stream], row)
+            process.opened |= {((row.symbol, c), row.started_at): connection.carried for c in BOOK_CHANNELS}
+            return connection.parser.lose_books(
+                [row.symbol], row.started_at, row.collected_at, row.reason, row.missed, row.detail or ""
+            )
+        return []
 
 
 def _instant(row: Gap) -> tuple[str, int, int, str]:

@@ -59,7 +59,8 @@ class FeedOptions:
     interval_ms: int
 
 
-_HERE = Path()
+#: For formats in which each item says what it is about, whatever file it is in.
+_ANY = Path()
 _CHANNELS: Mapping[type[Event], str] = {Ticker: "ticker", Trade: "trades", BookDelta: "l2", BookSnapshot: "orderbook"}
 
 
@@ -126,7 +127,7 @@ class Feed:
 
     def _route(self, number: int, item: Any) -> FrameParser:
         """Return the parser of an item."""
-        return self._parser(number, *self.about(_HERE, item))
+        return self._parser(number, *self.about(_ANY, item))
 
     def _give(self, parser: FrameParser, number: int, item: Any, now: int) -> list[Event]:
         """Give an item to its parser."""
