@@ -116,7 +116,7 @@ async def test_every_row_of_every_typed_channel_is_the_same(tmp_path, faults):
 
 async def test_connections_that_were_replaced_in_time(tmp_path):
     """Two connections bring the same for a while; what the recorder's tasks did at one instant may differ."""
-    await record(tmp_path / "live", [], seconds=5.0, rotate_s=1.5)
+    await record(tmp_path / "live", [], seconds=3.5, rotate_s=1.1)
     replay(tmp_path / "live", tmp_path / "again")
     frames = read_channel(tmp_path / "live", "frames")
     assert frames["connection_id"].n_unique() >= 4

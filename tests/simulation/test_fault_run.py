@@ -30,8 +30,14 @@ from daedalus.testing.lake import read_channel, unfinished
 SOURCE = "all"
 FAST = Limits(connects_per_s=200, messages_per_s=800)
 EXCHANGES = [
-    Exchange(name="coinbase", protocol="coinbase", products=["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"], seed=1),
-    Exchange(name="rotating", protocol="coinbase", products=["BTC-USD", "LTC-USD"], seed=2),
+    Exchange(
+        name="coinbase",
+        protocol="coinbase",
+        products=["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"],
+        seed=1,
+        refuse_every_s=3,
+    ),
+    Exchange(name="rotating", protocol="coinbase", products=["BTC-USD", "LTC-USD"], seed=2, refuse_every_s=4),
     Exchange(name="binance", protocol="binance", products=["BTC-USD", "ETH-USD"], seed=3),
     Exchange(name="okx", protocol="okx", products=["BTC-USD", "ETH-USD"], seed=4),
     Exchange(name="kraken", protocol="kraken", products=["BTC-USD", "ETH-USD"], seed=5),

@@ -8,7 +8,19 @@ from collections.abc import Callable
 
 import typer
 
-from daedalus.cli import bars, config, convert, demo, features, ingest, recover, sandbox, verify
+from daedalus.cli import (
+    bars,
+    config,
+    convert,
+    demo,
+    features,
+    import_recordings,
+    ingest,
+    recover,
+    replay_frames,
+    sandbox,
+    verify,
+)
 from daedalus.shared.errors import ConfigError, DaedalusError
 
 EXIT_FAILED = 1
@@ -26,6 +38,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ingest")(ingest.ingest)
+app.command("import")(import_recordings.import_recordings)
+app.command("replay-frames")(replay_frames.replay_frames)
 app.command("recover")(recover.recover)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)

@@ -112,7 +112,10 @@ class StorageConfig(Section):
         description="Disk budget of recorded segments, GB (10^9 bytes); null for none. The oldest are removed first.",
     )
     min_free_gb: Number | None = Field(
-        default=None, ge=0.001, le=1_000_000, description="Room to leave on the recorder's disk, GB (10^9 bytes); null for none."
+        default=None,
+        ge=0.001,
+        le=1_000_000,
+        description="Room to leave on the recorder's disk, GB (10^9 bytes); null for none.",
     )
     retention: RetentionConfig = Field(
         default=RetentionConfig(), description="What may be removed when the disk budget is spent."

@@ -7,6 +7,7 @@ killed at any instant and done again writes the same rows under the same names, 
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import pyarrow as pa
 import structlog
@@ -104,6 +105,8 @@ class PartWriter:
             self._end_part()
         self._wait()
         self._thread.shutdown()
+        with suppress(OSError):
+            self._folder.rmdir()
 
     def abort(self) -> None:
         """Stop as it is; what is not sealed comes again."""
