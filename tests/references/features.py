@@ -72,9 +72,9 @@ def assert_matches(batch: pa.RecordBatch, expected: Sequence[Values]) -> None:
         want = [values.get(name) for values in expected]
         scale = max([abs(x) for x in want if x is not None], default=1.0)
         scale = max(scale, 1.0) if name.startswith(NEAR_ZERO) else scale
-        # ln phi of a phi near 1 loses what phi lacks of 1.
-        rel = 1e-6 if "half_life" in name else 1e-9
         for i, (a, b) in enumerate(zip(got, want, strict=True)):
+            # ln phi of a phi near 1 loses what phi lacks of 1: the longer the half-life, the more.
+            rel = max(1e-6, 1e-14 * abs(b or 0.0)) if "half_life" in name else 1e-9
             same = a == b or (
                 a is not None and b is not None and math.isclose(a, b, rel_tol=rel, abs_tol=1e-12 * max(scale, 1e-300))
             )

@@ -5,7 +5,7 @@ streams), `skew` (the exchange's clock), `rotation` (a new connection before the
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -50,10 +50,16 @@ class Collector(Protocol):
 
 
 class Rotatable(Collector, Protocol):
-    """A collector that can tell how far its connection has come: what `rotation` needs to lose nothing."""
+    """What a collector may offer so that `rotation` need not guess. Both are optional, apart from each other."""
 
     def live(self) -> Collection[Stream]:
-        """Return the streams that its present connection delivers: books with their snapshot, flows acknowledged."""
+        """Return the streams that its present connection delivers: books with their snapshot, flows acknowledged.
+
+        Without it, flows are believed to come some seconds after the first event.
+        """
+
+    def inherit(self, other: Self) -> None:
+        """Know what a predecessor has recorded, so that past trades which that one missed are recorded as such."""
 
 
 class OpenGaps:

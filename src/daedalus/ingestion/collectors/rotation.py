@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -55,7 +56,8 @@ class _Leg:
             await self._inbox.put((self, error))
         finally:
             if (close := getattr(stream, "aclose", None)) is not None:
-                await close()
+                with suppress(Exception):
+                    await close()
 
     def live(self) -> Collection[Stream]:
         """Return the streams that it brings."""
@@ -219,6 +221,7 @@ class RotatingCollector:
     def _see_to(self) -> Sequence[Event]:
         """Begin a rotation that is due, end one that is complete, give up one that does not come to an end."""
         now = self._clock.monotonic()
+        self._retired = [leg for leg in self._retired if not leg.task.done()]
         if self._new is None:
             if now >= self._forget_at:
                 self._handover, self._forget_at = None, float("inf")
@@ -255,7 +258,7 @@ class RotatingCollector:
         if error is not None:
             rows += self._losses(old, new, error)
         old.task.cancel()
-        self._retired = [leg for leg in self._retired if not leg.task.done()] + [old]
+        self._retired.append(old)
         self._current, self._old, self._new, self._torn = new.collector, new, None, set()
         self._due = self._clock.monotonic() + self._after_s * self._rng.uniform(0.95, 1.0)
         self._forget_at = self._clock.monotonic() + min(AFTER_S, self._after_s / 2)
