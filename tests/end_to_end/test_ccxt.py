@@ -168,7 +168,8 @@ def test_a_lossy_market_is_whole_or_in_the_ledger(tmp_path, exchange_id):
     assert trades.height <= sum(sent.trades + sent.past_trades for sent, _ in counts)
     assert sum(dropped.updates for _, dropped in counts) > 0
     known = gaps.filter(pl.col("channel") == "orderbook")["reason"].unique().to_list()
-    assert "parse_error" in known and {"sequence_gap", "checksum"} & set(known)
+    # Which kind of frame is cut is chance: its own streams carry the entry.
+    assert "parse_error" in gaps["reason"].to_list() and {"sequence_gap", "checksum"} & set(known)
     assert_books_follow_from_changes(rows_of(tmp_path, "l2"), rows_of(tmp_path, "orderbook"), gaps)
     assert unfinished(tmp_path) == []
 
