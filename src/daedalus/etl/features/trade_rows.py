@@ -69,6 +69,17 @@ def trade_rows(config: FeatureConfig) -> Family | None:
         Field("ring", FLOAT, (6,), "ring"),  # mid, microprice, bid, ask and their sizes
         Field("head", INT, (1,)),
         Field("tails", INT, (1,)),
+        *trade_fields(),
+    )
+    needs = ("mid", "microprice")
+    params = {"staleness_ns": config.staleness_ns}
+    run = _runner(config.staleness_ns, fields)
+    return Family("trade_rows", 1, "single trades against the book", (), run, needs, fields, params)
+
+
+def trade_fields() -> tuple[Field, ...]:
+    """Return what `trade_against` and `trade_size_class` carry: recent notionals, the same ordered, the last trade."""
+    return (
         Field("recent", FLOAT, (REFERENCE_TRADES,)),
         Field("ordered", FLOAT, (REFERENCE_TRADES,)),
         record(
@@ -84,10 +95,6 @@ def trade_rows(config: FeatureConfig) -> Family | None:
             ordered=INT,
         ),
     )
-    needs = ("mid", "microprice")
-    params = {"staleness_ns": config.staleness_ns}
-    run = _runner(config.staleness_ns, fields)
-    return Family("trade_rows", 1, "single trades against the book", (), run, needs, fields, params)
 
 
 def _runner(stale_ns: int, fields: tuple[Field, ...]) -> Run:
@@ -143,8 +150,8 @@ def _trade_rows(
         while done[0] < visible[i]:
             j = done[0]
             _quote(trade_ts[j], stale_ns, ring_ts, ring, head, tails, quote)
-            _trade(trade_ts[j], price[j], amount[j], side[j], stale_ns, quote, last, deals[:, j])
-            _large(deals[:, j], recent, ordered, last)
+            trade_against(trade_ts[j], price[j], amount[j], side[j], stale_ns, quote, last, deals[:, j])
+            trade_size_class(deals[:, j], recent, ordered, last)
             done[0] += 1
         if math.isnan(mid[i]):
             continue
@@ -175,9 +182,10 @@ def _quote(now: int, stale_ns: int, ring_ts: I64, ring: F64, head: I64, tails: I
 
 
 @kernel
-def _trade(
+def trade_against(
     now: int, price: float, amount: float, given: int, stale_ns: int, quote: F64, last: Record, deal: F64
 ) -> None:
+    """Write what a valid trade says against a quote (mid, microprice, touch prices and sizes) and those before it."""
     mid, source, side = quote[0], 0, int(given)
     if last.seen == 1 and price != last.price:
         last.tick = 1 if price > last.price else -1
@@ -212,7 +220,7 @@ def _trade(
 
 
 @kernel
-def _large(deal: F64, recent: F64, ordered: F64, last: Record) -> None:
+def trade_size_class(deal: F64, recent: F64, ordered: F64, last: Record) -> None:
     """Compare the notional with those of the trades before, then enter it among them."""
     if last.ordered >= _REFERENCE_MIN:
         deal[8] = float(int(deal[3] >= quantile(ordered, min(last.ordered, len(recent)), _LARGE_QUANTILE)))

@@ -46,6 +46,34 @@ class Trailing:
         return held if held is not None else next(self._chunks, None)
 
 
+class GapIntervals:
+    """Tells which spans of time the gap ledger touches.
+
+    Parameters
+    ----------
+    ledger
+        Tables of channel `gaps` with the columns channel, started_at and ended_at, in any order. An entry without an
+        end counts as an instant.
+    """
+
+    def __init__(self, ledger: Iterable[pa.Table]) -> None:
+        entries = sorted(
+            (started, started if ended is None else ended)
+            for table in ledger
+            for started, ended in zip(table["started_at"].to_pylist(), table["ended_at"].to_pylist(), strict=True)
+        )
+        times = np.array(entries, dtype=np.int64).reshape(-1, 2)
+        self._started, self._ended = times[:, 0].copy(), np.maximum.accumulate(times[:, 1])
+
+    def overlap(self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return for each span [start, end), ns, whether an interval touches it. Shapes [n]."""
+        before = np.searchsorted(self._started, end, side="left")  # intervals that begin before the end
+        if not len(self._ended):
+            return np.zeros(len(start), np.bool_)
+        touched: npt.NDArray[np.bool_] = (before > 0) & (self._ended[np.maximum(before, 1) - 1] >= start)
+        return touched
+
+
 class GapResets:
     """Tells which rows of a stream come right after an entry of the gap ledger (S2; the rule is `chunks.gap_resets`).
 
