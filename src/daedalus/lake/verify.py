@@ -11,7 +11,8 @@ from daedalus.lake.segment_check import RESTORE, Finding, SegmentCheck
 from daedalus.shared.clock import utc
 from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
 from daedalus.shared.segment import SegmentName
-from daedalus.storage.ledger import LEDGER_NAME, Ledger, file_sha256
+from daedalus.storage.ledger import LEDGER_NAME, Ledger
+from daedalus.storage.local import file_sha256
 
 UNKNOWN = "if it is good, `daedalus verify --rebuild-ledger` takes it in"
 MISSING = "restore it from a copy; if it was meant to go, `daedalus verify --rebuild-ledger` forgets it"

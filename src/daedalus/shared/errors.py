@@ -51,6 +51,10 @@ class NotFoundError(StorageError):
     """There is nothing under that key. Never raised when access was denied."""
 
 
+class DeniedError(StorageError):
+    """The store refused: credentials are missing, wrong or expired, or lack the right."""
+
+
 class AlreadyExistsError(StorageError):
     """A create-only put found the key taken."""
 

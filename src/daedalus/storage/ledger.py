@@ -4,7 +4,6 @@ It is a memory, not the truth: the files are, and the ledger can be made anew fr
 the ledger knows is the SHA-256 of a segment when it was sealed, and that a missing one was removed on purpose.
 """
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ import msgspec
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import CorruptError, SchemaError, StorageError, TransientStorageError
 from daedalus.shared.segment import SegmentName
-from daedalus.storage.local import make_dirs
+from daedalus.storage.local import file_sha256, make_dirs
 
 LEDGER_NAME = "ledger.sqlite"
 #: How long to wait for another process that writes.
@@ -268,12 +267,6 @@ class Ledger:
                 advice = "`daedalus verify --rebuild-ledger` makes it anew from the segments"
                 raise CorruptError(f"{self.path} is damaged ({error}): {advice}") from error
             raise StorageError(f"{self.path}: {error}. Is the disk full or read-only?") from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, reading it piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def lake_segments(base: Path) -> Iterator[Path]:

@@ -1,17 +1,24 @@
-"""Durable writes on a local disk: a file appears under its final name only when it is whole and synced.
+"""A local disk, and durable writes on it: a file appears under its final name only when it is whole and synced.
 
 Order of every publication: write under a temporary name, sync the file, give it its final name, sync the directories.
 """
 
 import contextlib
 import errno
+import hashlib
 import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from daedalus.shared.errors import AlreadyExistsError, StorageError
+from daedalus.shared.errors import AlreadyExistsError, CorruptError, DeniedError, NotFoundError, StorageError
+from daedalus.storage.base import TEMP_SUFFIX, ObjectInfo, check_key, is_visible
 
-TEMP_SUFFIX = ".tmp"
-"""Unfinished files end so. No reader's glob matches them, and whoever starts next removes them."""
+__all__ = ["TEMP_SUFFIX", "LocalStorage", "file_sha256", "make_dirs", "publish", "remove_temporaries", "sync_dir"]
+
+_COPY_BYTES = 1 << 20
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # File systems without hard links (exFAT, some network mounts) answer so.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -102,3 +109,187 @@ def remove_temporaries(folder: Path) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
     return left
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, reading it piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_pieces(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, piece by piece."""
+    with path.open("rb") as file:
+        while piece := file.read(_COPY_BYTES):
+            yield piece
+
+
+def publish_stream(pieces: Iterable[bytes], final: Path, *, sha256: str | None = None, overwrite: bool = False) -> str:
+    """Write bytes into a file that appears when it is whole, synced and verified; return their SHA-256.
+
+    Parameters
+    ----------
+    pieces
+        The bytes, piece by piece.
+    final
+        The file. Missing directories are created.
+    sha256
+        What the bytes must have; None takes them as they are.
+    overwrite
+        Whether a file with other bytes is replaced.
+
+    Raises
+    ------
+    CorruptError
+        If the bytes have another SHA-256; no file is left.
+    AlreadyExistsError
+        If a file with other bytes is there and `overwrite` is False. Equal bytes are a success.
+    """
+    make_dirs(final.parent)
+    digest = hashlib.sha256()
+    temp = final.with_name(f"put.{secrets.token_hex(8)}{TEMP_SUFFIX}")
+    try:
+        with temp.open("xb") as file:
+            for piece in pieces:
+                digest.update(piece)
+                file.write(piece)
+        got = digest.hexdigest()
+        if sha256 is not None and got != sha256:
+            raise CorruptError(f"{final}: the bytes have SHA-256 {got[:12]}..., not {sha256[:12]}...; nothing was kept")
+        try:
+            publish(temp, final, overwrite=overwrite)
+        except AlreadyExistsError:
+            if file_sha256(final) != got:
+                raise
+    finally:
+        temp.unlink(missing_ok=True)
+    return got
+
+
+class LocalStorage:
+    """The files below a directory of this machine. Keys are paths relative to it.
+
+    Parameters
+    ----------
+    base_dir
+        The directory; it is made by the first put.
+    """
+
+    def __init__(self, base_dir: Path) -> None:
+        self.base_dir = base_dir
+
+    @property
+    def url(self) -> str:
+        """Return the directory."""
+        return str(self.base_dir)
+
+    def put(self, key: str, data: bytes, *, overwrite: bool = False) -> ObjectInfo:
+        """Write a file. See `Storage.put`."""
+        return self._publish(key, (data,), None, overwrite)
+
+    def put_file(self, key: str, path: Path, *, sha256: str | None = None, overwrite: bool = False) -> ObjectInfo:
+        """Copy a file. See `Storage.put_file`."""
+        with _explained(path):
+            return self._publish(key, file_pieces(path), sha256, overwrite)
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """Read a file. See `Storage.get`."""
+        path = self.local_path(key)
+        with _explained(path), path.open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+    def get_file(self, key: str, path: Path, *, sha256: str | None = None, overwrite: bool = False) -> ObjectInfo:
+        """Copy out a file. See `Storage.get_file`."""
+        source = self.local_path(key)
+        with _explained(source):
+            info = self.head(key)
+            got = publish_stream(file_pieces(source), path, sha256=sha256, overwrite=overwrite)
+        return ObjectInfo(key, info.size, info.modified_at, sha256=got)
+
+    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[ObjectInfo]:
+        """Yield the files below a folder in the order of their keys. See `Storage.list`."""
+        yield from self._walk(self._folder(prefix), f"{prefix}/" if prefix else "", after)
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Return the directories in a directory. See `Storage.folders`."""
+        return sorted(entry.name for entry in _entries(self._folder(prefix)) if entry.is_dir())
+
+    def head(self, key: str) -> ObjectInfo:
+        """Return what is known of a file. See `Storage.head`."""
+        path = self.local_path(key)
+        with _explained(path):
+            stat = path.stat()
+        if not path.is_file():
+            raise NotFoundError(f"{path} is a directory, not a file")
+        return ObjectInfo(key, stat.st_size, stat.st_mtime_ns)
+
+    def digest(self, key: str) -> str:
+        """Return the SHA-256 of a file. See `Storage.digest`."""
+        path = self.local_path(key)
+        with _explained(path):
+            return file_sha256(path)
+
+    def delete(self, key: str) -> None:
+        """Remove a file. See `Storage.delete`."""
+        path = self.local_path(key)
+        with _explained(path), contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            path.unlink()
+            sync_dir(path.parent)
+
+    def local_path(self, key: str) -> Path:
+        """Return the file of a key."""
+        return self.base_dir / check_key(key)
+
+    def scan_options(self) -> dict[str, str]:
+        """Return none: a local disk needs none."""
+        return {}
+
+    def _folder(self, prefix: str) -> Path:
+        return self.base_dir / check_key(prefix) if prefix else self.base_dir
+
+    def _publish(self, key: str, pieces: Iterable[bytes], sha256: str | None, overwrite: bool) -> ObjectInfo:
+        final = self.local_path(key)
+        with _explained(final):
+            got = publish_stream(pieces, final, sha256=sha256, overwrite=overwrite)
+            stat = final.stat()
+        return ObjectInfo(key, stat.st_size, stat.st_mtime_ns, sha256=got)
+
+    def _walk(self, folder: Path, prefix: str, after: str | None) -> Iterator[ObjectInfo]:
+        """Walk in the order of keys: a directory's name counts with the ``/`` that follows it."""
+        entries = ((f"{prefix}{entry.name}{'/' * entry.is_dir()}", entry) for entry in _entries(folder))
+        for key, entry in sorted(entries, key=lambda pair: pair[0]):
+            if key.endswith("/"):
+                if after is None or key > after or after.startswith(key):
+                    yield from self._walk(folder / entry.name, key, after)
+            elif is_visible(key) and (after is None or key > after):
+                # Removed since the directory was read: as if the listing had come later.
+                with contextlib.suppress(FileNotFoundError):
+                    stat = entry.stat()
+                    yield ObjectInfo(key, stat.st_size, stat.st_mtime_ns)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a directory; nothing when there is none."""
+    with _explained(folder):
+        try:
+            with os.scandir(folder) as entries:
+                return list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the disk says into an error of the one tree."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+            raise NotFoundError(f"there is no file {path}") from error
+        if error.errno in _DENIED:
+            raise DeniedError(f"{path}: {why}. Give the user that runs this the right to it") from error
+        if error.errno in _FULL:
+            raise StorageError(f"{path}: {why}. Make room, or choose another directory") from error
+        raise StorageError(f"{path}: {why}") from error
