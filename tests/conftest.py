@@ -1,9 +1,12 @@
 """What all suites share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from daedalus.testing.s3_server import S3Server, shared
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("DAEDALUS_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -15,3 +18,11 @@ def recordings() -> Path:
     if not (DATA / "README.md").exists():
         pytest.skip(f"no recordings at {DATA}: set DAEDALUS_TEST_DATA")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Return a real S3 server on this machine, one for all workers of the run. Tests take a prefix each."""
+    folder = tmp_path_factory.getbasetemp()
+    with shared((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "s3-server") as server:
+        yield server

@@ -1,6 +1,7 @@
 """What every store promises, whichever it is."""
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,12 @@ import pytest
 
 from daedalus.shared.errors import AlreadyExistsError, CorruptError, NotFoundError, StorageError
 from daedalus.storage.base import Storage
+from daedalus.storage.clouds import MemoryStorage, S3Storage
 from daedalus.storage.local import LocalStorage
+from daedalus.storage.retry import RetryPolicy
+from daedalus.testing.s3_server import S3Server
 
+QUICK = RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=0.1)
 KEY = "raw/ready/coinbase/trades/exchange=coinbase/symbol=BTC-USD/year=2025/segment_1.parquet"
 
 
@@ -18,12 +23,28 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-BACKENDS: dict[str, Callable[[Path], Storage]] = {"local": lambda folder: LocalStorage(folder / "lake")}
+def s3(request: pytest.FixtureRequest, **options: int) -> Storage:
+    server: S3Server = request.getfixturevalue("s3_server")
+    return S3Storage(**server.options(f"conformance/{secrets.token_hex(6)}"), policy=QUICK, **options)
 
 
-@pytest.fixture(params=sorted(BACKENDS))
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return BACKENDS[request.param](tmp_path)
+def s3_in_parts(request: pytest.FixtureRequest) -> Storage:
+    """Everything but the smallest goes up in parts."""
+    return s3(request, multipart_bytes=4)
+
+
+#: All backends that can run here. Being listed is being tested.
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Storage]] = {
+    "local": lambda request: LocalStorage(request.getfixturevalue("tmp_path") / "lake"),
+    "memory": lambda request: MemoryStorage(),
+    "s3": s3,
+    "s3 in parts": s3_in_parts,
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def storage(request: pytest.FixtureRequest) -> Storage:
+    return BACKENDS[request.param](request)
 
 
 def keys(storage: Storage, prefix: str = "", after: str | None = None) -> list[str]:

@@ -1,6 +1,5 @@
 """What every section of the settings shares: strictness, number types, names, and rules with useful messages."""
 
-import ipaddress
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from daedalus.shared.network import is_loopback
 from daedalus.shared.partitioning import sanitize_partition_value
 
 
@@ -71,16 +71,6 @@ def check_url(url: str, secure: str, plain: str) -> str:
     if parts.scheme == plain and not is_loopback(host):
         raise rule(f"must start with {secure}:// - unencrypted {plain}:// is for 127.0.0.1, ::1 and localhost only")
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name means this machine, without asking any name server."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_unique(values: Sequence[str]) -> None:

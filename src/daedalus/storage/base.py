@@ -28,7 +28,7 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     size
         Bytes.
     modified_at
-        When it was written, by the store's clock, ns since the epoch.
+        When it was written, by the store's clock, ns since the epoch; None in what a put returns.
     etag
         The store's own version mark; None on local disks. Not a checksum: that of a multipart upload is something else.
     sha256
@@ -37,7 +37,7 @@ class ObjectInfo(msgspec.Struct, frozen=True):
 
     key: str
     size: int
-    modified_at: int
+    modified_at: int | None = None
     etag: str | None = None
     sha256: str | None = None
 

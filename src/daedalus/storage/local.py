@@ -189,20 +189,20 @@ class LocalStorage:
 
     def put_file(self, key: str, path: Path, *, sha256: str | None = None, overwrite: bool = False) -> ObjectInfo:
         """Copy a file. See `Storage.put_file`."""
-        with _explained(path):
+        with explained(path):
             return self._publish(key, file_pieces(path), sha256, overwrite)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Read a file. See `Storage.get`."""
         path = self.local_path(key)
-        with _explained(path), path.open("rb") as file:
+        with explained(path), path.open("rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
 
     def get_file(self, key: str, path: Path, *, sha256: str | None = None, overwrite: bool = False) -> ObjectInfo:
         """Copy out a file. See `Storage.get_file`."""
         source = self.local_path(key)
-        with _explained(source):
+        with explained(source):
             info = self.head(key)
             got = publish_stream(file_pieces(source), path, sha256=sha256, overwrite=overwrite)
         return ObjectInfo(key, info.size, info.modified_at, sha256=got)
@@ -218,7 +218,7 @@ class LocalStorage:
     def head(self, key: str) -> ObjectInfo:
         """Return what is known of a file. See `Storage.head`."""
         path = self.local_path(key)
-        with _explained(path):
+        with explained(path):
             stat = path.stat()
         if not path.is_file():
             raise NotFoundError(f"{path} is a directory, not a file")
@@ -227,13 +227,13 @@ class LocalStorage:
     def digest(self, key: str) -> str:
         """Return the SHA-256 of a file. See `Storage.digest`."""
         path = self.local_path(key)
-        with _explained(path):
+        with explained(path):
             return file_sha256(path)
 
     def delete(self, key: str) -> None:
         """Remove a file. See `Storage.delete`."""
         path = self.local_path(key)
-        with _explained(path), contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        with explained(path), contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             path.unlink()
             sync_dir(path.parent)
 
@@ -250,10 +250,9 @@ class LocalStorage:
 
     def _publish(self, key: str, pieces: Iterable[bytes], sha256: str | None, overwrite: bool) -> ObjectInfo:
         final = self.local_path(key)
-        with _explained(final):
+        with explained(final):
             got = publish_stream(pieces, final, sha256=sha256, overwrite=overwrite)
-            stat = final.stat()
-        return ObjectInfo(key, stat.st_size, stat.st_mtime_ns, sha256=got)
+            return ObjectInfo(key, final.stat().st_size, sha256=got)
 
     def _walk(self, folder: Path, prefix: str, after: str | None) -> Iterator[ObjectInfo]:
         """Walk in the order of keys: a directory's name counts with the ``/`` that follows it."""
@@ -271,7 +270,7 @@ class LocalStorage:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return what is in a directory; nothing when there is none."""
-    with _explained(folder):
+    with explained(folder):
         try:
             with os.scandir(folder) as entries:
                 return list(entries)
@@ -280,8 +279,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the disk says into an error of the one tree."""
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the disk says about a file or directory into an error of the one tree."""
     try:
         yield
     except OSError as error:

@@ -1,0 +1,206 @@
+"""The object stores by name. Constructors take plain values; secrets among them are kept out of every text."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from daedalus.shared.errors import ConfigError
+from daedalus.shared.network import is_loopback
+from daedalus.storage.object_store import MULTIPART_BYTES, ObjectStorage
+from daedalus.storage.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+# S3's own condition for a copy that must not replace; stores that are compatible answer it alike.
+_COPY_NEW = "header-with-status: If-None-Match: *: 412"
+
+
+class S3Storage(ObjectStorage):
+    """A bucket of S3 or of a compatible store.
+
+    Parameters
+    ----------
+    bucket, prefix
+        Where; the prefix is put before every key.
+    endpoint_url
+        Address of a compatible store; None means AWS.
+    region
+        None leaves it to ``AWS_REGION``, else us-east-1.
+    access_key_id, secret_access_key, session_token
+        Credentials; None uses the standard AWS environment variables or the instance's role.
+    allow_http
+        Whether http:// is allowed to other machines than this one.
+    policy
+        How often and how long it is asked again.
+    multipart_bytes
+        Files larger than that go up in parts.
+
+    Raises
+    ------
+    ConfigError
+        If the address must not be used.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        session_token: str | None = None,
+        allow_http: bool = False,
+        policy: RetryPolicy | None = None,
+        multipart_bytes: int = MULTIPART_BYTES,
+    ) -> None:
+        policy = policy or RetryPolicy()
+        keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
+        places = {"endpoint": endpoint_url, "region": region}
+        given = {name: value for name, value in {**keys, **places}.items() if value is not None}
+        store = S3Store(
+            bucket,
+            prefix=prefix or None,
+            client_options=_client(policy, endpoint_url, allow_http),
+            retry_config=_retries(policy),
+            checksum_algorithm="SHA256",
+            copy_if_not_exists=_COPY_NEW,
+            **given,  # type: ignore[arg-type]
+        )
+        options = {f"aws_{name}": value for name, value in given.items()}
+        if endpoint_url and endpoint_url.startswith("http://"):
+            options["aws_allow_http"] = "true"
+        super().__init__(
+            store, _url("s3", bucket, prefix), policy=policy, scan_options=options, multipart_bytes=multipart_bytes
+        )
+
+
+class GcsStorage(ObjectStorage):
+    """A bucket of Google Cloud Storage.
+
+    Parameters
+    ----------
+    bucket, prefix
+        Where.
+    service_account_file
+        The JSON key of a service account; None uses ``GOOGLE_APPLICATION_CREDENTIALS`` or the machine's own account.
+    endpoint_url
+        Address of an emulator, which asks for no credentials; None means Google.
+    allow_http, policy
+        As in `S3Storage`.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        service_account_file: Path | None = None,
+        endpoint_url: str | None = None,
+        allow_http: bool = False,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        policy = policy or RetryPolicy()
+        given: dict[str, str | bool] = {}
+        if service_account_file is not None:
+            given["service_account"] = str(service_account_file.expanduser())
+        if endpoint_url is not None:
+            given |= {"base_url": endpoint_url, "skip_signature": True}
+        store = GCSStore(
+            bucket,
+            prefix=prefix or None,
+            client_options=_client(policy, endpoint_url, allow_http),
+            retry_config=_retries(policy),
+            **given,  # type: ignore[arg-type]
+        )
+        options = {f"google_{name}": str(value) for name, value in given.items() if name == "service_account"}
+        super().__init__(store, _url("gs", bucket, prefix), policy=policy, scan_options=options)
+
+
+class AzureStorage(ObjectStorage):
+    """A container of Azure Blob Storage.
+
+    Parameters
+    ----------
+    container, prefix
+        Where.
+    account_name
+        The storage account; None leaves it to ``AZURE_STORAGE_ACCOUNT_NAME``.
+    account_key, sas_token
+        One of both; None uses Azure's environment variables or the machine's managed identity.
+    endpoint_url
+        Address of another cloud or an emulator; None means Azure.
+    allow_http, policy
+        As in `S3Storage`.
+    """
+
+    def __init__(
+        self,
+        container: str,
+        *,
+        prefix: str = "",
+        account_name: str | None = None,
+        account_key: str | None = None,
+        sas_token: str | None = None,
+        endpoint_url: str | None = None,
+        allow_http: bool = False,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        policy = policy or RetryPolicy()
+        wanted = {
+            "account_name": account_name,
+            "account_key": account_key,
+            "sas_key": sas_token,
+            "endpoint": endpoint_url,
+        }
+        given = {name: value for name, value in wanted.items() if value is not None}
+        store = AzureStore(
+            container,
+            prefix=prefix or None,
+            client_options=_client(policy, endpoint_url, allow_http),
+            retry_config=_retries(policy),
+            **given,  # type: ignore[arg-type]
+        )
+        options = {f"azure_storage_{name}": value for name, value in given.items()}
+        super().__init__(store, _url("az", container, prefix), policy=policy, scan_options=options)
+
+
+class MemoryStorage(ObjectStorage):
+    """A store in this process's memory, empty at the start: for tests and trials."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(), "memory://")
+
+
+def _url(scheme: str, bucket: str, prefix: str) -> str:
+    return f"{scheme}://{bucket}/{prefix}" if prefix else f"{scheme}://{bucket}"
+
+
+def _client(policy: RetryPolicy, endpoint_url: str | None, allow_http: bool) -> "ClientConfig":
+    """Return the client's options: certificates are verified, and plain http stays on this machine unless allowed."""
+    parts = urlsplit(endpoint_url or "")
+    plain = parts.scheme == "http"
+    if plain and not allow_http and not is_loopback(parts.hostname or ""):
+        raise ConfigError(
+            f"endpoint_url is http:// to {parts.hostname}: keys and data would be readable on the way. Use https://,"
+            " or set allow_http in a network that you trust"
+        )
+    return {
+        "allow_http": plain,
+        "timeout": f"{policy.timeout_s:.0f}s",
+        "connect_timeout": f"{policy.connect_timeout_s:.0f}s",
+    }
+
+
+def _retries(policy: RetryPolicy) -> "RetryConfig":
+    """Return how often single requests are repeated: an upload in parts must not begin anew for one of them."""
+    first, longest = policy.waits()
+    return {
+        "max_retries": policy.attempts - 1,
+        "backoff": {"init_backoff": first, "max_backoff": longest},
+        "retry_timeout": longest * policy.attempts,
+    }
