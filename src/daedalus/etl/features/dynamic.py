@@ -27,7 +27,7 @@ from daedalus.etl.features.base import (
 )
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
-from daedalus.etl.features.streaming import blank
+from daedalus.etl.features.streaming import blank, log_ratio
 from daedalus.shared.schemas import Column
 
 _CHANGES = (
@@ -143,7 +143,7 @@ def changes(config: FeatureConfig) -> Family | None:
     params = {"tick_size": config.tick_size}
     run, columns = _changes_runner(tick), _CHANGES + _MOVES
     core = ("log_return", "mid_velocity_bps_s", "mid_accel_bps_s2")
-    return Family("changes", 1, "changes per row", columns, run, needs, (last,), params, core, ("*",))
+    return Family("changes", 2, "changes per row", columns, run, needs, (last,), params, core, ("*",))
 
 
 def _changes_runner(tick: float) -> Run:
@@ -181,8 +181,8 @@ def _changes(
             blank(out, 0, i)
             moves[0, i] = moves[1, i] = moves[2, i] = moves[3, i] = NULL_INT8
         else:
-            out[0, i] = math.log(mid[i] / last.mid)
-            out[1, i] = math.log(microprice[i] / last.microprice)
+            out[0, i] = log_ratio(mid[i], last.mid)
+            out[1, i] = log_ratio(microprice[i], last.microprice)
             out[2, i] = (mid[i] - last.mid) / tick
             dt_s = dt_ns[i] / 1e9 if dt_ns[i] > 0 else math.nan
             velocity = 1e4 * out[0, i] / dt_s

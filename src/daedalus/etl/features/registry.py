@@ -16,6 +16,7 @@ from daedalus.etl.features.impact import impact
 from daedalus.etl.features.kyle import kyle
 from daedalus.etl.features.levels import levels
 from daedalus.etl.features.rolling_flow import rolling_flow
+from daedalus.etl.features.rolling_levels import rolling_levels
 from daedalus.etl.features.rolling_moments import (
     depth_moments,
     depth_variance,
@@ -23,6 +24,7 @@ from daedalus.etl.features.rolling_moments import (
     imbalance_moments,
     spread_moments,
 )
+from daedalus.etl.features.rolling_moves import rolling_moves
 from daedalus.etl.features.rolling_range import rolling_range
 from daedalus.etl.features.rolling_returns import rolling_returns
 from daedalus.etl.features.rolling_spread import rolling_spread
@@ -31,6 +33,7 @@ from daedalus.etl.features.spread_regime import spread_regime
 from daedalus.etl.features.touch import touch
 from daedalus.etl.features.trade_flow import trade_flow
 from daedalus.etl.features.trade_rows import trade_rows
+from daedalus.etl.features.trade_stats import trade_stats
 from daedalus.etl.features.vpin import vpin
 
 #: In the order of the output columns; a family stands after those whose columns it needs.
@@ -44,7 +47,9 @@ FAMILIES: tuple[Callable[[FeatureConfig], Family | None], ...] = (
     order_flow,
     changes,
     rolling_flow,
+    rolling_levels,
     rolling_returns,
+    rolling_moves,
     spread_regime,
     rolling_spread,
     spread_moments,
@@ -59,6 +64,7 @@ FAMILIES: tuple[Callable[[FeatureConfig], Family | None], ...] = (
     resilience,
     trade_rows,
     trade_flow,
+    trade_stats,
     decayed,
     kyle,
     impact,

@@ -1,4 +1,4 @@
-"""Trades over time windows, at every book row (feature catalogue, sections 7 and 8): flow, averages, spreads paid.
+"""Trade imbalance and volume over time windows, at every book row (feature catalogue, section 7).
 
 A window (ts - w, ts] holds the trades that the row may see (T5), by their own time.
 """
@@ -10,51 +10,34 @@ import numpy as np
 from daedalus.etl.features.base import F64, I64, Arrays, Block, Family, Field, Frame, Run
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
-from daedalus.etl.features.pairs import add_product, variance, window_pair
 from daedalus.etl.features.streaming import add, enter, ratio, room, window_fields, window_lengths_ns, window_sum
 from daedalus.etl.features.trade_rows import PLACE
 from daedalus.etl.features.windows import drive
 from daedalus.shared.schemas import Column
 
-_FLOW = (
+_TEMPLATES = (
     ("tfi_", "base", "bought - sold (trade imbalance of Cont et al. 2014)"),
     ("tfi_ratio_", "", "tfi over bought + sold"),
-    ("tfi_count_ratio_", "", "the same by number of trades"),
     ("volume_", "base", "size traded"),
-    ("buy_volume_", "base", "size bought by aggressors"),
-    ("sell_volume_", "base", "size sold by aggressors"),
-    ("notional_", "quote", "price * size traded"),
-    ("vwap_", "quote", "size-weighted price of trades"),
-    ("vwap_dev_bps_", "bps", "mid against vwap"),
-    ("effective_spread_bps_", "bps", "size-weighted effective spread (Huang and Stoll 1996)"),
-    ("trade_size_mean_", "base", "mean size of a trade"),
-    ("trade_size_std_", "base", "standard deviation of the size of a trade"),
-    ("interarrival_mean_", "s", "mean of trade_dt_s"),
-    ("interarrival_std_", "s", "standard deviation of trade_dt_s"),
-    ("interarrival_cv_", "", "standard deviation over mean of trade_dt_s"),
-    ("burstiness_", "", "(deviation - mean) / (sum) of trade_dt_s (Goh and Barabasi 2008)"),
-    ("large_share_", "", "share of volume in large trades"),
-    ("large_imbalance_", "", "(bought - sold) / (sum) of large trades"),
-    ("side_entropy_", "bits", "entropy of the sides of trades, unknown ones left out"),
-    ("trade_rv_", "", "sum of squared trade_log_return"),
+    ("vwap_dev_bps_", "bps", "mid against the size-weighted price of trades"),
 )
-_COUNTS = (("n_trades_", "trades"), ("n_buys_", "aggressive buys"), ("n_sells_", "aggressive sells"))
-_SUMS = 17
+_SUMS = 5
 
 
 def trade_flow(config: FeatureConfig) -> Family | None:
     """Declare the family; None when stateful features are switched off."""
     if not (config.compute_features and config.enable_stateful):
         return None
-    fields = window_fields(len(config.horizons), _SUMS)
+    windows = config.horizons
+    fields = window_fields(len(windows), _SUMS)
     columns = (
-        *(Column(f"{n}{w}s", "float64", unit, f"{doc}; last {w} s") for n, unit, doc in _FLOW for w in config.horizons),
-        *(Column(f"{n}{w}s", "int64", "count", f"{doc}; last {w} s") for n, doc in _COUNTS for w in config.horizons),
+        *(Column(f"{n}{w}s", "float64", unit, f"{doc}; last {w} s") for n, unit, doc in _TEMPLATES for w in windows),
+        *(Column(f"n_trades_{w}s", "int64", "count", f"trades; last {w} s") for w in windows),
     )
-    core, standard = ("tfi_[0-9]*",), ("tfi_ratio_*", "volume_*", "n_trades_*", "vwap_dev_bps_*")
-    run = _runner(window_lengths_ns(config.horizons), fields)
-    doc = "trades over time windows"
-    return Family("trade_flow", 1, doc, columns, run, ("mid", "trade_rows"), fields, {}, core, standard)
+    run = _runner(window_lengths_ns(windows), fields)
+    core, standard = ("tfi_[0-9]*",), ("*",)
+    doc, needs = "trade imbalance and volume over time windows", ("mid", "trade_rows")
+    return Family("trade_flow", 2, doc, columns, run, needs, fields, {}, core, standard)
 
 
 def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
@@ -71,9 +54,7 @@ def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
     return run
 
 
-_DT, _RETURN, _LARGE, _EFFECTIVE = (
-    PLACE[name] for name in ("trade_dt_s", "trade_log_return", "large_trade", "effective_spread_bps")
-)
+_SIDE, _NOTIONAL = PLACE["side"], PLACE["notional"]
 
 
 @kernel
@@ -96,108 +77,52 @@ def _trade_flow(
     counts: I64,
 ) -> int:
     windows, mask = len(lengths), len(ring_ts) - 1
-    sums, shown = np.empty(_SUMS), np.full(windows + 1, -1)
+    # What each window holds is worked out when that changes: sold and bought, their ratio, volume, average, number.
+    held, shown, entered = np.empty((windows, 5)), np.full(windows, -1), -1
     for i in range(start, len(ts)):
         while done[0] < visible[i]:
             j = done[0]
             if enter(trade_ts[j], lengths, ring_ts, ring, head, tails, totals) < 0:
                 return i
-            _enter_trade(amount[j], deals[:, j], totals)
+            _enter_trade(amount[j], deals[_SIDE, j], deals[_NOTIONAL, j], totals)
             done[0] += 1
         room(ts[i], lengths, ring_ts, head, tails)
         for w in range(windows):
-            if tails[w] == shown[w] and head[0] == shown[windows]:
-                # The same trades as a row ago.
-                for c in range(len(out) // windows):
-                    out[c * windows + w, i] = out[c * windows + w, i - 1]
-                for c in range(3):
-                    counts[c * windows + w, i] = counts[c * windows + w, i - 1]
-            elif tails[w] == head[0]:
-                _nothing(out, counts, i, w, windows)
-            else:
-                _write(tails[w] & mask, ring, totals, sums, out, counts, i, w, windows)
-            out[8 * windows + w, i] = (mid[i] - out[7 * windows + w, i]) / mid[i] * 1e4
-            shown[w] = tails[w]
-        shown[windows] = head[0]
+            if tails[w] != shown[w] or head[0] != entered:
+                _hold(tails[w], head[0], mask, ring, totals, held[w])
+                shown[w] = tails[w]
+            out[w, i] = held[w, 0]
+            out[windows + w, i] = held[w, 1]
+            out[2 * windows + w, i] = held[w, 2]
+            out[3 * windows + w, i] = (mid[i] - held[w, 3]) / mid[i] * 1e4
+            counts[w, i] = int(held[w, 4])
+        entered = head[0]
     return len(ts)
 
 
 @kernel
-def _enter_trade(q: float, deal: F64, totals: F64) -> None:
-    side, large = deal[0], deal[_LARGE] == 1.0
+def _enter_trade(amount: float, side: float, notional: float, totals: F64) -> None:
     add(totals, 0, 1.0)
-    add(totals, 3, q)
-    add(totals, 6, deal[3])
-    add_product(totals, 7, q, q)
-    add(totals, 14, deal[_RETURN] * deal[_RETURN])
+    add(totals, 1, amount)
+    add(totals, 2, notional)
     if side > 0.0:
-        add(totals, 1, 1.0)
-        add(totals, 4, q)
+        add(totals, 3, amount)
     elif side < 0.0:
-        add(totals, 2, 1.0)
-        add(totals, 5, q)
-    if not math.isnan(deal[_DT]):
-        add(totals, 8, deal[_DT])
-        add_product(totals, 9, deal[_DT], deal[_DT])
-        add(totals, 10, 1.0)
-    if large:
-        add(totals, 11, q)
-        add(totals, 12, q if side > 0.0 else 0.0)
-        add(totals, 13, q if side < 0.0 else 0.0)
-    if not math.isnan(deal[_EFFECTIVE]):
-        add(totals, 15, deal[_EFFECTIVE] * q)
-        add(totals, 16, q)
+        add(totals, 4, amount)
 
 
 @kernel
-def _nothing(out: F64, counts: I64, i: int, w: int, windows: int) -> None:
-    """Write an empty window (N2): sums 0, the rest null."""
-    for c in range(len(out) // windows):
-        out[c * windows + w, i] = 0.0 if c == 0 or 3 <= c <= 6 or c == 19 else math.nan
-    for c in range(3):
-        counts[c * windows + w, i] = 0
-
-
-@kernel
-def _write(slot: int, ring: F64, totals: F64, sums: F64, out: F64, counts: I64, i: int, w: int, windows: int) -> None:
-    for c in range(_SUMS):
-        sums[c] = window_sum(totals, ring, slot, c)
-    n, buys, sells = sums[0], sums[1], sums[2]
-    counts[w, i], counts[windows + w, i], counts[2 * windows + w, i] = int(n), int(buys), int(sells)
-    flow, known = sums[4] - sums[5], sums[4] + sums[5]
-    out[w, i] = flow
-    out[windows + w, i] = ratio(flow, known)
-    out[2 * windows + w, i] = ratio(buys - sells, buys + sells)
-    for c in range(4):
-        out[(3 + c) * windows + w, i] = sums[3 + c]
-    vwap = ratio(sums[6], sums[3])
-    out[7 * windows + w, i] = vwap
-    out[9 * windows + w, i] = ratio(sums[15], sums[16])
-    size, size_low = window_pair(totals, ring, slot, 3)
-    squares, squares_low = window_pair(totals, ring, slot, 7)
-    out[10 * windows + w, i] = ratio(sums[3], n)
-    out[11 * windows + w, i] = math.sqrt(variance(n, squares, squares_low, size, size_low))
-    gap, gap_low = window_pair(totals, ring, slot, 8)
-    squares, squares_low = window_pair(totals, ring, slot, 9)
-    mean, std = ratio(sums[8], sums[10]), math.sqrt(variance(sums[10], squares, squares_low, gap, gap_low))
-    out[12 * windows + w, i] = mean
-    out[13 * windows + w, i] = std
-    out[14 * windows + w, i] = ratio(std, mean)
-    out[15 * windows + w, i] = ratio(std - mean, std + mean)
-    out[16 * windows + w, i] = ratio(sums[11], sums[3])
-    out[17 * windows + w, i] = ratio(sums[12] - sums[13], sums[12] + sums[13])
-    out[18 * windows + w, i] = _entropy(buys, sells)
-    out[19 * windows + w, i] = max(0.0, sums[14])
-
-
-@kernel
-def _entropy(buys: float, sells: float) -> float:
-    """Return the entropy of two counts in bits; null for none."""
-    total = buys + sells
-    if total == 0.0:
-        return math.nan
-    value = 0.0
-    for count in (buys, sells):
-        if count > 0.0:
-            value -= count / total * math.log2(count / total)
-    return value
+def _hold(tail: int, head: int, mask: int, ring: F64, totals: F64, held: F64) -> None:
+    """Work out one window; an empty one sums to 0 (N2)."""
+    held[:] = 0.0
+    held[1] = held[3] = math.nan
+    if tail == head:
+        return
+    slot = tail & mask
+    volume = window_sum(totals, ring, slot, 1)
+    buys, sells = window_sum(totals, ring, slot, 3), window_sum(totals, ring, slot, 4)
+    held[0] = buys - sells
+    held[1] = ratio(buys - sells, buys + sells)
+    held[2] = volume
+    held[3] = ratio(window_sum(totals, ring, slot, 2), volume)
+    held[4] = window_sum(totals, ring, slot, 0)
