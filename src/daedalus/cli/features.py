@@ -1,7 +1,7 @@
 """`daedalus features`: bronze to silver, and what its columns are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,8 @@ from daedalus.cli import etl
 
 if TYPE_CHECKING:
     from daedalus.etl.core.config import FeatureConfig
+
+Table = Literal["orderbook", "trades", "ticker"]
 
 app = typer.Typer(
     help="Compute features from recordings: bronze to silver.",
@@ -27,20 +29,23 @@ def group() -> None:
 @app.command("list")
 def list_features(
     feature_set: Annotated[str | None, typer.Option("--feature-set", help="Only core, standard or full.")] = None,
+    table: Annotated[
+        Table, typer.Option("--table", help="Of the rows of order books, of trades or of tickers.")
+    ] = "orderbook",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/FEATURES.md, at default settings.")] = False,
     config: etl.ConfigOption = None,
     overrides: etl.OverridesOption = None,
 ) -> None:
     """List the columns that the settings select, family by family.
 
-    Example: daedalus features list --feature-set full
+    Example: daedalus features list --feature-set full --table trades
     """
     from daedalus.etl.features.catalogue import render_list, render_markdown
 
     if markdown:
         typer.echo(render_markdown(), nl=False)
         return
-    typer.echo(render_list(_feature_config(config, overrides, feature_set)), nl=False)
+    typer.echo(render_list(_feature_config(config, overrides, feature_set), table), nl=False)
 
 
 @app.command("show")

@@ -68,13 +68,39 @@ class Block(NamedTuple):
 
 
 class TradeRun(NamedTuple):
-    """Trades that wait for a book row or become visible in this chunk, in arrival order, with ts_eff in `ts`."""
+    """Trades that wait for a row or become visible in this chunk, in arrival order, with ts_eff in `ts`."""
 
     ts: I64
     collected_at: I64
     price: F64
     amount: F64
     side: I8
+
+
+class TickerRun(NamedTuple):
+    """Tickers beside book rows, as `TradeRun`; `mid` of their own bid and ask, NaN where one is missing."""
+
+    ts: I64
+    collected_at: I64
+    mid: F64
+
+
+class QuoteRun(NamedTuple):
+    """Best quotes of book rows beside trades or tickers, as `TradeRun`; a missing side has price NaN and size 0."""
+
+    ts: I64
+    collected_at: I64
+    bid: F64
+    bid_size: F64
+    ask: F64
+    ask_size: F64
+
+
+class TickerRows(NamedTuple):
+    """What rows of the ticker table carry; `values` is float64[rows, tickers.FIELDS], NaN for null."""
+
+    values: F64
+    next_funding_ts: I64
 
 
 @dataclass(slots=True)
@@ -84,7 +110,13 @@ class Frame:
     `kept` are the positions of the rows in the chunk. `ts` is ts_eff (T2); `dt_ns` is the time since the previous kept
     row, `NULL_INT` on a row with `reset` 1 (S1, S2). Levels are [rows, max_levels], C-contiguous, missing ones NaN
     price and 0 size; `bid_levels` and `ask_levels` count the valid ones. Row i may use `trades[:visible[i]]` and
-    nothing later (T5). `deals` is what `trade_rows` makes of the visible trades, [columns, trades].
+    nothing later (T5). `deals` is what `trade_rows` makes of the visible trades, [columns, trades]. Of `tickers` and
+    `quotes` row i may use the first `tickers_visible[i]` and `quotes_visible[i]`.
+
+    Rows are those of the table: books, trades or tickers. Beside trades and tickers, the one level is that of the last
+    book before the row with both sides (T5), not older than the staleness limit (W7). Rows of trades are `trades`
+    themselves, each visible to itself; rows of tickers have `ticker`. `tickers` are there for book rows, `quotes` for
+    the others. `all_ts` and `all_late` are of every row of a chunk of trades, also of those that are not valid.
     """
 
     rows: int
@@ -104,6 +136,13 @@ class Frame:
     trades: TradeRun = field(init=False)
     visible: I64 = field(init=False)
     deals: F64 = field(init=False)
+    tickers: TickerRun = field(init=False)
+    tickers_visible: I64 = field(init=False)
+    quotes: QuoteRun = field(init=False)
+    quotes_visible: I64 = field(init=False)
+    ticker: TickerRows = field(init=False)
+    all_ts: I64 = field(init=False)
+    all_late: I8 = field(init=False)
     outputs: "Outputs" = field(init=False)
 
     def floats(self, name: str) -> F64:
@@ -214,6 +253,17 @@ class Outputs(Mapping[str, AnyArray]):
         self.f64 = np.empty((plan.counts["float64"], width), FLOAT)
         self.i64 = np.empty((plan.counts["int64"], width), INT)
         self.i8 = np.empty((plan.counts["int8"], width), np.int8)
+
+    def spread(self, rows: int, ts: I64, late: I8) -> "Outputs":
+        """Return the outputs with null rows put between them, `rows` in all; each has its own `ts` and `is_late`."""
+        wider = Outputs(self.plan, np.arange(rows))
+        for own, values, null in ((self.f64, wider.f64, np.nan), (self.i64, wider.i64, NULL_INT)):
+            values[:] = null
+            values[:, self.kept] = own[:, : self.rows]
+        wider.i8[:] = NULL_INT8
+        wider.i8[:, self.kept] = self.i8[:, : self.rows]
+        wider["ts"][:], wider["is_late"][:] = ts, late
+        return wider
 
     def block(self, family: str) -> Block:
         """Return a family's rows of the matrices."""

@@ -71,6 +71,12 @@ class TradeChunk:
         return TradeChunk(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
 
 
+def no_books(levels: int) -> BookChunk:
+    """Return a chunk without rows."""
+    ints, floats = np.empty(0, np.int64), np.empty((0, levels))
+    return BookChunk(ints, ints, ints, np.empty(0, np.bool_), floats, floats, floats, floats)
+
+
 NO_TRADES = TradeChunk(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int8))
 
 
@@ -94,7 +100,7 @@ def book_chunk(table: "pa.Table", max_levels: int, resets: Flags | None = None) 
     rows = table.num_rows
     if resets is not None and len(resets) != rows:
         raise SchemaError(f"resets has {len(resets)} entries for {rows} rows of the order book: give one for each row")
-    ts, collected_at = _times(table)
+    ts, collected_at = times_of(table)
     seq = _integers(table, "nonce") if "nonce" in table.schema.names else np.full(rows, NULL_INT)
     bid_price, bid_size = clean_side(*_levels(table, "bids"), max_levels, 1.0)
     ask_price, ask_size = clean_side(*_levels(table, "asks"), max_levels, -1.0)
@@ -104,8 +110,8 @@ def book_chunk(table: "pa.Table", max_levels: int, resets: Flags | None = None) 
 
 def trade_chunk(table: "pa.Table") -> TradeChunk:
     """Turn bronze `trades` rows of one market, in arrival order, into a chunk; raises SchemaError as `book_chunk`."""
-    ts, collected_at = _times(table)
-    return TradeChunk(ts, collected_at, _floats(table, "price"), _floats(table, "amount"), _sides(table))
+    ts, collected_at = times_of(table)
+    return TradeChunk(ts, collected_at, floats_of(table, "price"), floats_of(table, "amount"), _sides(table))
 
 
 def gap_resets(collected_at: I64, started_at: I64, ended_at: I64, previous: int | None = None) -> Flags:
@@ -147,7 +153,7 @@ def _column(table: "pa.Table", name: str) -> "pa.Array":
     return column
 
 
-def _times(table: "pa.Table") -> tuple[I64, I64]:
+def times_of(table: "pa.Table") -> tuple[I64, I64]:
     """Return ts and collected_at in ns; either stands in for the other where it is missing (T1)."""
     names = table.schema.names
     event = _instants(table) if "timestamp" in names else None
@@ -191,7 +197,7 @@ def _integers(table: "pa.Table", name: str) -> I64:
     return np.array(column.fill_null(NULL_INT) if column.null_count else column, np.int64)
 
 
-def _floats(table: "pa.Table", name: str) -> F64:
+def floats_of(table: "pa.Table", name: str) -> F64:
     """Return a numeric column as float64, writable, NaN for null."""
     import pyarrow as pa
 

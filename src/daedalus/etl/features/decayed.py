@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from daedalus.etl.features.base import F64, FLOAT, I64, INT, Arrays, Block, Family, Field, Frame
+from daedalus.etl.features.base import F64, FLOAT, I64, INT, Arrays, Block, Family, Field, Flags, Frame
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.streaming import ratio
@@ -33,17 +33,16 @@ _ROWS = (
     ("ask_event", "1/s", "rows with order flow at the ask per second", True),
     ("rv_ew", "", "sum of squared log returns", False),
 )
-_SUMS = (*_TRADES, *_ROWS)
 _NEEDS = ("ofi", "mlofi_decay", "ofi_bid", "ofi_ask", "log_return")
+_Sums = tuple[tuple[str, str, str, bool], ...]
 
 
-def decayed(config: FeatureConfig) -> Family | None:
+def decayed_trades(config: FeatureConfig) -> Family | None:
     """Declare the family; None when stateful features are switched off."""
     if not (config.compute_features and config.enable_stateful):
         return None
-    lives = len(HALF_LIVES)
     columns = (
-        *(Column(f"{n}_hl{h}s", "float64", u, f"{d}; half-life {h} s") for n, u, d, _ in _SUMS for h in HALF_LIVES),
+        *_columns(_TRADES),
         *(
             Column(
                 f"intensity_imbalance_hl{h}s", "float64", "", f"imbalance of buy and sell intensity; half-life {h} s"
@@ -52,36 +51,56 @@ def decayed(config: FeatureConfig) -> Family | None:
         ),
         Column("intensity_ratio", "float64", "", "trade_intensity_hl1s over trade_intensity_hl60s"),
     )
-    fields = (Field("sums", FLOAT, (len(_SUMS), lives)), Field("times", INT, (2,)))
-    rates = np.array([is_rate for *_, is_rate in _SUMS])
-    hours = np.array(HALF_LIVES, np.float64)
+    lives, rates = np.array(HALF_LIVES, np.float64), _rates(_TRADES)
+
+    def run(frame: Frame, state: Arrays, out: Block) -> None:
+        trades = (frame.trades.ts, frame.trades.amount, frame.visible, frame.deals)
+        _decayed_trades(frame.ts, *trades, lives, rates, state["sums"], state["times"], out.f64)
+
+    doc = "fading sums and intensities of trades"
+    return Family("decayed_trades", 1, doc, columns, run, ("trade_rows",), _fields(_TRADES))
+
+
+def decayed_rows(config: FeatureConfig) -> Family | None:
+    """Declare the family; None when stateful features are switched off."""
+    if not (config.compute_features and config.enable_stateful):
+        return None
+    lives, rates = np.array(HALF_LIVES, np.float64), _rates(_ROWS)
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         rows = [frame.floats(name) for name in _NEEDS]
-        trades = (frame.trades.ts, frame.trades.amount, frame.visible, frame.deals)
-        _decayed(frame.ts, *rows, *trades, hours, rates, state["sums"], state["times"], out.f64)
+        _decayed_rows(frame.ts, *rows, lives, rates, state["sums"], state["times"], out.f64)
 
-    needs = (*_NEEDS, "trade_rows")
-    return Family("decayed", 1, "fading sums and intensities", columns, run, needs, fields)
+    doc = "fading sums and intensities of book rows"
+    return Family("decayed_rows", 1, doc, _columns(_ROWS), run, _NEEDS, _fields(_ROWS))
+
+
+def _columns(sums: _Sums) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{n}_hl{h}s", "float64", u, f"{d}; half-life {h} s") for n, u, d, _ in sums for h in HALF_LIVES
+    )
+
+
+def _fields(sums: _Sums) -> tuple[Field, ...]:
+    return Field("sums", FLOAT, (len(sums), len(HALF_LIVES))), Field("times", INT, (1,))
+
+
+def _rates(sums: _Sums) -> Flags:
+    return np.array([is_rate for *_, is_rate in sums])
 
 
 _LARGE = PLACE["large_trade"]
 
 
 @kernel
-def _decayed(
+def _decayed_trades(
     ts: I64,
-    ofi: F64,
-    mlofi: F64,
-    ofi_bid: F64,
-    ofi_ask: F64,
-    log_return: F64,
     trade_ts: I64,
     amount: F64,
     visible: I64,
     deals: F64,
     lives: F64,
-    rates: F64,
+    rates: Flags,
     sums: F64,
     times: I64,
     out: F64,
@@ -89,7 +108,7 @@ def _decayed(
     count, done = len(lives), 0
     for i in range(len(ts)):
         while done < visible[i]:
-            _fade(sums, 0, 6, trade_ts[done] - times[0], lives)
+            _fade(sums, trade_ts[done] - times[0], lives)
             times[0] = trade_ts[done]
             side = deals[0, done]
             _add(sums, 0, 1.0)
@@ -99,29 +118,55 @@ def _decayed(
             _add(sums, 4, side * amount[done])
             _add(sums, 5, float(int(deals[_LARGE, done] == 1.0)))
             done += 1
-        _fade(sums, 6, 12, ts[i] - times[1], lives)
-        times[1] = ts[i]
-        _add(sums, 6, ofi[i])
-        _add(sums, 7, mlofi[i])
-        _add(sums, 8, 1.0)
-        _add(sums, 9, float(int(abs(ofi_bid[i]) > 0.0)))
-        _add(sums, 10, float(int(abs(ofi_ask[i]) > 0.0)))
-        _add(sums, 11, log_return[i] * log_return[i])
+        _write(i, ts[i] - times[0], lives, rates, sums, out)
         for h in range(count):
-            since = 2.0 ** (-(ts[i] - times[0]) / 1e9 / lives[h])
-            for c in range(12):
-                value = sums[c, h] * (since if c < 6 else 1.0)
-                out[c * count + h, i] = value * math.log(2.0) / lives[h] if rates[c] else value
             buys, sells = out[count + h, i], out[2 * count + h, i]
-            out[12 * count + h, i] = ratio(buys - sells, buys + sells)
-        out[13 * count, i] = ratio(out[0, i], out[2, i])
+            out[6 * count + h, i] = ratio(buys - sells, buys + sells)
+        out[7 * count, i] = ratio(out[0, i], out[2, i])
 
 
 @kernel
-def _fade(sums: F64, first: int, stop: int, elapsed_ns: int, lives: F64) -> None:
+def _decayed_rows(
+    ts: I64,
+    ofi: F64,
+    mlofi: F64,
+    ofi_bid: F64,
+    ofi_ask: F64,
+    log_return: F64,
+    lives: F64,
+    rates: Flags,
+    sums: F64,
+    times: I64,
+    out: F64,
+) -> None:
+    for i in range(len(ts)):
+        _fade(sums, ts[i] - times[0], lives)
+        times[0] = ts[i]
+        _add(sums, 0, ofi[i])
+        _add(sums, 1, mlofi[i])
+        _add(sums, 2, 1.0)
+        _add(sums, 3, float(int(abs(ofi_bid[i]) > 0.0)))
+        _add(sums, 4, float(int(abs(ofi_ask[i]) > 0.0)))
+        _add(sums, 5, log_return[i] * log_return[i])
+        _write(i, 0, lives, rates, sums, out)
+
+
+@kernel
+def _write(i: int, since_ns: int, lives: F64, rates: Flags, sums: F64, out: F64) -> None:
+    """Write the sums as they are `since_ns` after the last event."""
+    count = len(lives)
+    for h in range(count):
+        since = 2.0 ** (-since_ns / 1e9 / lives[h])
+        for c in range(len(sums)):
+            value = sums[c, h] * since
+            out[c * count + h, i] = value * math.log(2.0) / lives[h] if rates[c] else value
+
+
+@kernel
+def _fade(sums: F64, elapsed_ns: int, lives: F64) -> None:
     for h in range(len(lives)):
         factor = 2.0 ** (-elapsed_ns / 1e9 / lives[h])
-        for c in range(first, stop):
+        for c in range(len(sums)):
             sums[c, h] *= factor
 
 

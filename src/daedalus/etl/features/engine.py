@@ -1,4 +1,6 @@
-"""The feature engine: one fold over chunks of book rows and trades, of any size, for batch and live alike.
+"""The feature engine: one fold over chunks of books, trades and tickers, of any size, for batch and live alike.
+
+There is a table of rows for each stream: of books (`orderbook`), of trades, of tickers. Each sees the other streams.
 
 Examples
 --------
@@ -15,13 +17,14 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from daedalus.etl.features import stream
+from daedalus.etl.features import beside_books, stream
 from daedalus.etl.features.base import Family, Field, Outputs, Plan
-from daedalus.etl.features.chunks import NO_TRADES, BookChunk, TradeChunk
+from daedalus.etl.features.chunks import NO_TRADES, BookChunk, TradeChunk, no_books
 from daedalus.etl.features.config import FeatureConfig
-from daedalus.etl.features.registry import families
-from daedalus.etl.features.selection import selected, with_needs
+from daedalus.etl.features.registry import Table, families, shown
+from daedalus.etl.features.selection import with_needs
 from daedalus.etl.features.state import State, new_arrays, state_from_bytes, state_to_bytes
+from daedalus.etl.features.tickers import NO_TICKERS, TickerChunk
 from daedalus.shared.errors import SchemaError, StateError
 from daedalus.shared.schemas import Column
 
@@ -29,7 +32,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Version of what is common to all families (order, resets, visibility of trades).
-STREAM_VERSION = 1
+STREAM_VERSION = 2
+_STREAM_FIELDS: dict[Table, tuple[Field, ...]] = {
+    "orderbook": stream.FIELDS,
+    "trades": beside_books.TRADE_FIELDS,
+    "ticker": beside_books.TICKER_FIELDS,
+}
 
 
 class FeatureSet:
@@ -41,9 +49,13 @@ class FeatureSet:
         What to compute, and which columns to show: `feature_set`, `include`, `exclude`.
     only
         Names of families to compute, with those that they need; None: all that have a column to show.
+    table
+        Whose rows: "orderbook", "trades" or "ticker".
 
     Attributes
     ----------
+    levels
+        Levels a side that `apply` wants of books: `max_levels` in table `orderbook`, else 1.
     families
         In the order in which they run.
     columns
@@ -57,16 +69,16 @@ class FeatureSet:
         If `only` names a family that does not exist or is switched off.
     """
 
-    def __init__(self, config: FeatureConfig, only: Collection[str] | None = None) -> None:
-        self.config = config
-        declared = families(config)
-        shown = selected(declared, config)
+    def __init__(self, config: FeatureConfig, only: Collection[str] | None = None, table: Table = "orderbook") -> None:
+        self.config, self.table = config, table
+        self.levels = config.max_levels if table == "orderbook" else 1
+        declared, showing = families(config, table), shown(config, table)
         if only is None:
-            only = [family.name for family in declared if any(column.name in shown for column in family.columns)]
+            only = [family.name for family in declared if any(column.name in showing for column in family.columns)]
         self.families: tuple[Family, ...] = with_needs(declared, only)
-        self._plan = Plan(self.families, shown)
+        self._plan = Plan(self.families, showing)
         self.columns: tuple[Column, ...] = self._plan.columns
-        self.layout: dict[str, tuple[Field, ...]] = {"stream": stream.FIELDS}
+        self.layout: dict[str, tuple[Field, ...]] = {"stream": _STREAM_FIELDS[table]}
         self.layout.update({family.name: family.fields for family in self.families if family.fields})
         self.fingerprint = self._fingerprint()
 
@@ -81,14 +93,21 @@ class FeatureSet:
             }
             for family in self.families
         ]
-        common = [STREAM_VERSION, self.config.max_levels, self.config.staleness_ns, [c.name for c in self.columns]]
+        names = [column.name for column in self.columns]
+        common = [STREAM_VERSION, self.table, self.levels, self.config.staleness_ns, names]
         return hashlib.sha256(json.dumps([common, parts], sort_keys=True).encode()).hexdigest()
 
     def new_state(self) -> State:
         """Return the state of a market of which nothing has been seen."""
         return State(self.fingerprint, {fold: new_arrays(fields) for fold, fields in self.layout.items()})
 
-    def apply(self, state: State, book: BookChunk, trades: TradeChunk | None = None) -> tuple[State, Outputs]:
+    def apply(
+        self,
+        state: State,
+        book: BookChunk | None = None,
+        trades: TradeChunk | None = None,
+        tickers: TickerChunk | None = None,
+    ) -> tuple[State, Outputs]:
         """Compute every column for the rows of a chunk.
 
         Parameters
@@ -96,31 +115,40 @@ class FeatureSet:
         state
             Of the same market, as the previous chunk left it; it is updated in place, so it is used up. After an error
             it must not be used again.
-        book
-            The next rows, in arrival order; may be empty.
-        trades
-            The next trades, in arrival order: at least those received by the last row of `book`. Later ones wait.
+        book, trades, tickers
+            What comes next of each stream, in arrival order; None: nothing. Of the streams beside that of the rows, at
+            least what was received by its last row. Later ones wait.
 
         Returns
         -------
         tuple of State and Outputs
-            One output row per book row, less those that repeat a sequence number (T2).
+            One output row per row: per book less those that repeat a sequence number (T2), per trade, or per ticker. A
+            trade without a positive price and size has a row of nulls.
 
         Raises
         ------
         StateError
             If the state belongs to another feature set, or would exceed a bound.
         SchemaError
-            If `book` has another number of levels than `max_levels`.
+            If `book` has another number of levels than `levels`.
         """
         if state.fingerprint != self.fingerprint:
             raise StateError("the feature state belongs to another feature set: start afresh with new_state()")
-        if book.bid_price.shape[1] != self.config.max_levels:
-            raise SchemaError(f"the book has {book.bid_price.shape[1]} levels, max_levels is {self.config.max_levels}")
-        frame = stream.advance(state.arrays["stream"], book, trades or NO_TRADES, self.config.staleness_ns)
+        book = book or no_books(self.levels)
+        if book.bid_price.shape[1] != self.levels:
+            raise SchemaError(f"the book has {book.bid_price.shape[1]} levels, this table takes {self.levels}")
+        trades, tickers = trades or NO_TRADES, tickers or NO_TICKERS
+        advance = {
+            "orderbook": stream.advance,
+            "trades": beside_books.advance_trades,
+            "ticker": beside_books.advance_tickers,
+        }[self.table]
+        frame = advance(state.arrays["stream"], book, trades, tickers, self.config.staleness_ns)
         frame.outputs = Outputs(self._plan, frame.kept)
         for family in self.families:
             family.run(frame, state.arrays.get(family.name, {}), frame.outputs.block(family.name))
+        if self.table == "trades" and frame.rows < len(trades):
+            return state, frame.outputs.spread(len(trades), frame.all_ts, frame.all_late)
         return state, frame.outputs
 
     @cached_property

@@ -1,11 +1,14 @@
 """The table of feature families: one line each. Being listed is what gets a family computed, documented and tested."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Literal
 
 from daedalus.etl.features.base import Family
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.cost import cost
-from daedalus.etl.features.decayed import decayed
+from daedalus.etl.features.decayed import decayed_rows, decayed_trades
 from daedalus.etl.features.depth import depth
 from daedalus.etl.features.dynamic import changes, order_flow
 from daedalus.etl.features.flow_price import flow_price
@@ -28,16 +31,26 @@ from daedalus.etl.features.rolling_moves import rolling_moves
 from daedalus.etl.features.rolling_range import rolling_range
 from daedalus.etl.features.rolling_returns import rolling_returns
 from daedalus.etl.features.rolling_spread import rolling_spread
+from daedalus.etl.features.row_identity import row_identity
+from daedalus.etl.features.selection import selected
 from daedalus.etl.features.shape import shape
 from daedalus.etl.features.spread_regime import spread_regime
-from daedalus.etl.features.touch import touch
+from daedalus.etl.features.ticker_rows import funding, ticker_quote, ticker_rows
+from daedalus.etl.features.ticker_windows import ticker_interest, ticker_returns, ticker_volume
+from daedalus.etl.features.touch import quote, touch
+from daedalus.etl.features.trade_columns import trade_columns
 from daedalus.etl.features.trade_flow import trade_flow
 from daedalus.etl.features.trade_rows import trade_rows
 from daedalus.etl.features.trade_stats import trade_stats
 from daedalus.etl.features.vpin import vpin
 
-#: In the order of the output columns; a family stands after those whose columns it needs.
-FAMILIES: tuple[Callable[[FeatureConfig], Family | None], ...] = (
+Table = Literal["orderbook", "trades", "ticker"]
+Families = tuple[Callable[[FeatureConfig], Family | None], ...]
+
+#: What looks at trades alone, after `trade_rows`: the same at rows of books and of trades.
+_OVER_TRADES: Families = (trade_flow, trade_stats, decayed_trades)
+#: Of book rows, in the order of the output columns; a family stands after those whose columns it needs.
+FAMILIES: Families = (
     identity,
     levels,
     touch,
@@ -63,16 +76,44 @@ FAMILIES: tuple[Callable[[FeatureConfig], Family | None], ...] = (
     lee_mykland,
     resilience,
     trade_rows,
-    trade_flow,
-    trade_stats,
-    decayed,
+    *_OVER_TRADES,
+    decayed_rows,
     kyle,
     impact,
     vpin,
+    ticker_quote,
 )
 
 
-def families(config: FeatureConfig) -> tuple[Family, ...]:
-    """Return the families that a configuration switches on, in the table's order."""
-    declared = (declare(config) for declare in FAMILIES)
-    return tuple(family for family in declared if family is not None)
+#: Of trades, and of tickers.
+TRADE_FAMILIES: Families = (row_identity, quote, trade_columns, *_OVER_TRADES)
+TICKER_FAMILIES: Families = (
+    row_identity,
+    quote,
+    ticker_rows,
+    funding,
+    ticker_returns,
+    ticker_interest,
+    ticker_volume,
+)
+TABLES: Mapping[Table, Families] = MappingProxyType(
+    {"orderbook": FAMILIES, "trades": TRADE_FAMILIES, "ticker": TICKER_FAMILIES}
+)
+
+
+def families(config: FeatureConfig, table: Table = "orderbook") -> tuple[Family, ...]:
+    """Return the families of a table that a configuration switches on, in the table's order.
+
+    Beside trades and tickers, of the book only the touch is there; what is said of trades belongs to `standard` there.
+    """
+    if table != "orderbook":
+        config = replace(config, max_levels=1)
+    declared = [family for declare in TABLES[table] if (family := declare(config)) is not None]
+    if table == "trades":
+        declared = [family if family.name == "quote" else replace(family, standard=("*",)) for family in declared]
+    return tuple(declared)
+
+
+def shown(config: FeatureConfig, table: Table = "orderbook") -> frozenset[str]:
+    """Return the names of the columns of a table that a configuration asks for; raises as `selection.selected`."""
+    return selected(families(config, table), config, [family for name in TABLES for family in families(config, name)])

@@ -11,7 +11,9 @@ from daedalus.shared.errors import ConfigError
 ALWAYS = frozenset(("ts", "seq"))
 
 
-def selected(declared: Sequence[Family], config: FeatureConfig) -> frozenset[str]:
+def selected(
+    declared: Sequence[Family], config: FeatureConfig, anywhere: Sequence[Family] | None = None
+) -> frozenset[str]:
     """Return the names of the columns that a configuration asks for.
 
     Parameters
@@ -21,6 +23,8 @@ def selected(declared: Sequence[Family], config: FeatureConfig) -> frozenset[str
     config
         `feature_set` is the base; every item of `include` and `exclude` is the name of a family or of a column, or a
         pattern (``*``, ``?``, ``[..]``) for such names. What is excluded stays out.
+    anywhere
+        Families of all tables: an item may name what only another table has. None: `declared`.
 
     Raises
     ------
@@ -28,12 +32,13 @@ def selected(declared: Sequence[Family], config: FeatureConfig) -> frozenset[str
         If an item of `include` or `exclude` names nothing that there is.
     """
     chosen = {name for family in declared for name in _of_set(family, config.feature_set)}
+    known = declared if anywhere is None else anywhere
     for item in config.include:
-        chosen |= _named(declared, "include", item)
+        chosen |= _named(known, "include", item)
     for item in config.exclude:
-        chosen -= _named(declared, "exclude", item)
+        chosen -= _named(known, "exclude", item)
     own = {column.name for family in declared for column in family.columns}
-    return frozenset(chosen | (ALWAYS & own))
+    return frozenset((chosen | ALWAYS) & own)
 
 
 def _of_set(family: Family, feature_set: str) -> Iterable[str]:
@@ -52,7 +57,7 @@ def _named(declared: Sequence[Family], key: str, item: str) -> set[str]:
         if fnmatchcase(family.name, item) or fnmatchcase(column.name, item)
     }
     if not found:
-        names = ", ".join(family.name for family in declared)
+        names = ", ".join(dict.fromkeys(family.name for family in declared))
         raise ConfigError(
             f"processor_options.{key} has {item!r}, which is no family, column or pattern of columns; "
             f"`daedalus features list` shows them; families: {names}"

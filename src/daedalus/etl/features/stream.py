@@ -1,11 +1,15 @@
-"""The stream itself as a fold: order and time (T1-T5), resets (S1, S2), and which trades each book row may see.
+"""The streams as one fold: order and time (T1-T5), resets (S1, S2), and what of the other streams each row may see.
 
-A trade becomes visible at the first book row for which both hold: the trade's ts_eff is not later than the row's, and
-the trade had been received: it, or a trade that arrived after it, has `collected_at` not later than the row's. Trades
-keep their order and come before the row. So the rule needs no tolerance, never looks ahead, and gives the same answer
-in batch, live and in any chunks, as long as the trades received by a row are handed over with or before that row. Until
-they are visible, trades wait in the state.
+Rows are those of one stream: books here, trades or tickers in `beside_books`. An event of another stream becomes
+visible at the first row for which both hold: its ts_eff is not later than the row's (earlier, where the rows' stream
+comes first at equal times: trades, then tickers, then books), and it had been received: it, or an event of its stream
+that arrived after it, has `collected_at` not later than the row's. Events keep their order. So the rule needs no
+tolerance, never looks ahead, and gives the same answer in batch, live and in any chunks, as long as what was received
+by a row is handed over with or before that row. Until they are visible, events wait in the state.
 """
+
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,34 +20,44 @@ from daedalus.etl.features.base import (
     I64,
     INT,
     NULL_INT,
-    AnyArray,
     Arrays,
     Field,
     Flags,
     Frame,
+    QuoteRun,
+    TickerRun,
     TradeRun,
     record,
 )
 from daedalus.etl.features.chunks import BookChunk, TradeChunk
 from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.tickers import PLACE, TickerChunk
 from daedalus.shared.errors import StateError
 
-#: Trades that may wait for a book row once a chunk is done.
+#: Trades that may wait for a row once a chunk is done.
 TRADES_WAITING_MAX = 1 << 20
+#: Of tickers and quotes that no row has followed, the newest that are kept: older ones are stale when one follows.
+WAITING_MAX = 1 << 18
+
+R = TypeVar("R", TradeRun, TickerRun, QuoteRun)
+_PREFIX: Mapping[type, str] = {TradeRun: "trades", TickerRun: "tickers", QuoteRun: "quotes"}
+
+
+def queue_fields(kind: type[TradeRun] | type[TickerRun] | type[QuoteRun]) -> tuple[Field, ...]:
+    """Return the state of events that wait: one queue for each of their columns."""
+    dtypes: dict[str, np.dtype[np.generic]] = {"ts": INT, "collected_at": INT, "side": np.dtype("i1")}
+    return tuple(Field(f"{_PREFIX[kind]}_{name}", dtypes.get(name, FLOAT), (), "queue") for name in kind._fields)
+
 
 FIELDS = (
-    record("last", seen=INT, ts=INT, seq=INT, trade_ts=INT),
-    Field("ts", INT, (), "queue"),
-    Field("collected_at", INT, (), "queue"),
-    Field("price", FLOAT, (), "queue"),
-    Field("amount", FLOAT, (), "queue"),
-    Field("side", np.dtype("i1"), (), "queue"),
+    record("last", seen=INT, ts=INT, seq=INT, trade_ts=INT, ticker_ts=INT),
+    *queue_fields(TradeRun),
+    *queue_fields(TickerRun),
 )
-_TRADE_FIELDS = ("ts", "collected_at", "price", "amount", "side")
 
 
-def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, staleness_ns: int) -> Frame:
-    """Take a chunk into the stream's state and return what the families see of it.
+def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, tickers: TickerChunk, staleness_ns: int) -> Frame:
+    """Take a chunk into the state and return what the families see of its book rows.
 
     Rows that repeat the sequence number of the row kept before them, with no reset between, are dropped (T2). Trades
     whose price or amount is not finite and positive are dropped.
@@ -53,17 +67,18 @@ def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, staleness_ns: i
     StateError
         If more than `TRADES_WAITING_MAX` trades still wait for a book row after this chunk.
     """
-    frame = _ordered(arrays, book, staleness_ns)
-    frame.trades = _arrived(arrays, trades)
-    frame.visible = np.zeros(frame.rows, np.int64)
-    if len(frame.trades.ts):
-        _see(frame.ts, frame.collected_at, frame.trades.ts, _received(frame.trades.collected_at), frame.visible)
-        _keep_waiting(arrays, frame)
+    frame = ordered(arrays, book, staleness_ns)
+    frame.trades = joined(arrays, raised_trades(arrays, trades))
+    frame.visible = see(frame, frame.trades)
+    frame.tickers = joined(arrays, raised_tickers(arrays, tickers))
+    frame.tickers_visible = see(frame, frame.tickers)
+    keep_waiting(arrays, frame.trades, frame.visible)
+    keep_waiting(arrays, frame.tickers, frame.tickers_visible)
     return frame
 
 
-def _ordered(arrays: Arrays, book: BookChunk, staleness_ns: int) -> Frame:
-    """Return the rows that stay, without trades."""
+def ordered(arrays: Arrays, book: BookChunk, staleness_ns: int) -> Frame:
+    """Return the book rows that stay, without the other streams."""
     count = len(book)
     rows, ts, dt_ns = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
     reset, late = np.empty(count, np.int8), np.empty(count, np.int8)
@@ -123,32 +138,62 @@ def _count_levels(price: F64, i: int) -> int:
     return k
 
 
-def _arrived(arrays: Arrays, trades: TradeChunk) -> TradeRun:
-    """Return the trades that waited and then the new valid ones, with ts_eff."""
-    waiting = [arrays[name] for name in _TRADE_FIELDS]
-    if len(trades) == 0:
-        return TradeRun(*waiting)
-    with np.errstate(invalid="ignore"):
-        valid = (trades.price > 0) & (trades.amount > 0) & (trades.price < np.inf) & (trades.amount < np.inf)
+def raised_trades(arrays: Arrays, trades: TradeChunk) -> TradeRun:
+    """Return the valid trades of a chunk with ts_eff."""
+    valid = is_valid(trades)
     if not valid.all():
-        trades = TradeChunk(*(getattr(trades, name)[valid] for name in _TRADE_FIELDS))
+        trades = TradeChunk(*(getattr(trades, name)[valid] for name in TradeRun._fields))
     new = TradeRun(trades.ts.copy(), trades.collected_at, trades.price, trades.amount, trades.side)
-    _raise_times(new.ts, arrays["last"])
-    return TradeRun(*(np.concatenate(pair) for pair in zip(waiting, _listed(new), strict=True)))
+    _raise_times(new.ts, arrays["last"]["trade_ts"])
+    return new
+
+
+def is_valid(trades: TradeChunk) -> Flags:
+    """Tell which trades have a finite and positive price and amount."""
+    with np.errstate(invalid="ignore"):
+        valid: Flags = (trades.price > 0) & (trades.amount > 0) & (trades.price < np.inf) & (trades.amount < np.inf)
+    return valid
+
+
+def raised_tickers(arrays: Arrays, tickers: TickerChunk) -> TickerRun:
+    """Return the tickers of a chunk with ts_eff and their own mid."""
+    bid, ask = (tickers.values[:, PLACE[name]] for name in ("bid", "ask"))
+    new = TickerRun(tickers.ts.copy(), tickers.collected_at, (bid + ask) / 2.0)
+    _raise_times(new.ts, arrays["last"]["ticker_ts"])
+    return new
 
 
 @kernel
-def _raise_times(ts: I64, state: I64) -> None:
-    """Replace the times of trades by their running maximum (T2)."""
-    last = state[0]
+def _raise_times(ts: I64, newest: I64) -> None:
+    """Replace times by their running maximum (T2)."""
     for j in range(len(ts)):
-        last.trade_ts = max(last.trade_ts, ts[j])
-        ts[j] = last.trade_ts
+        newest[0] = max(newest[0], ts[j])
+        ts[j] = newest[0]
+
+
+def joined(arrays: Arrays, new: R) -> R:
+    """Return what waited and then the new."""
+    prefix = _PREFIX[type(new)]
+    if len(arrays[f"{prefix}_ts"]) == 0:
+        return new
+    columns = [np.concatenate((arrays[f"{prefix}_{name}"], getattr(new, name))) for name in new._fields]
+    return type(new)(*columns)
+
+
+def see(frame: Frame, events: TradeRun | TickerRun | QuoteRun) -> I64:
+    """Count for every row the events that it and the rows before it may see, int64[rows]."""
+    visible = np.zeros(frame.rows, np.int64)
+    if len(events.ts):
+        # Books come last at equal times: a row beside them sees those strictly before it.
+        first = 1 if isinstance(events, QuoteRun) else 0
+        received = _received(events.collected_at)
+        _see(frame.ts - first, frame.collected_at, events.ts, received, visible)
+    return visible
 
 
 @kernel
 def _received(collected_at: I64) -> I64:
-    """Return by when each trade must have arrived: the least receive time of it and of all that arrived after it."""
+    """Return by when each event must have arrived: the least receive time of it and of all that arrived after it."""
     received = collected_at.copy()
     for j in range(len(received) - 2, -1, -1):
         received[j] = min(received[j], received[j + 1])
@@ -156,27 +201,25 @@ def _received(collected_at: I64) -> I64:
 
 
 @kernel
-def _see(ts: I64, collected_at: I64, trade_ts: I64, received: I64, visible: I64) -> None:
-    """Count for every row the trades that it and the rows before it may see."""
+def _see(ts: I64, collected_at: I64, event_ts: I64, received: I64, visible: I64) -> None:
     seen = 0
     for i in range(len(ts)):
-        while seen < len(trade_ts) and trade_ts[seen] <= ts[i] and received[seen] <= collected_at[i]:
+        while seen < len(event_ts) and event_ts[seen] <= ts[i] and received[seen] <= collected_at[i]:
             seen += 1
         visible[i] = seen
 
 
-def _listed(trades: TradeRun) -> list[AnyArray]:
-    return [trades.ts, trades.collected_at, trades.price, trades.amount, trades.side]
-
-
-def _keep_waiting(arrays: Arrays, frame: Frame) -> None:
-    """Leave in the state the trades that no row of the chunk has seen."""
-    done = int(frame.visible[-1]) if frame.rows else 0
-    waiting = len(frame.trades.ts) - done
-    if waiting > TRADES_WAITING_MAX:
+def keep_waiting(arrays: Arrays, events: TradeRun | TickerRun | QuoteRun, visible: I64) -> None:
+    """Leave in the state the events that no row of the chunk has seen."""
+    done = int(visible[-1]) if len(visible) else 0
+    waiting = len(events.ts) - done
+    if isinstance(events, TradeRun) and waiting > TRADES_WAITING_MAX:
         raise StateError(
-            f"{waiting:,} trades wait for a later row of the order book: it has stopped, or its clock is behind that "
-            "of the trades; hand over the order book too, or start afresh"
+            f"{waiting:,} trades wait for a later row: its stream has stopped, or its clock is behind that of the "
+            "trades; hand over the rows too, or start afresh"
         )
-    for name, values in zip(_TRADE_FIELDS, _listed(frame.trades), strict=True):
-        arrays[name] = values[done:].copy()
+    if not isinstance(events, TradeRun):
+        done = max(done, len(events.ts) - WAITING_MAX)
+    prefix = _PREFIX[type(events)]
+    for name in events._fields:
+        arrays[f"{prefix}_{name}"] = getattr(events, name)[done:].copy()

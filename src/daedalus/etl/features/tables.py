@@ -8,8 +8,7 @@ import polars as pl
 from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.etl.features.registry import families
-from daedalus.etl.features.selection import selected
+from daedalus.etl.features.registry import families, shown
 
 _ROW = "__row"
 _MARKET = ("exchange", "symbol")
@@ -18,9 +17,9 @@ _MARKET = ("exchange", "symbol")
 @lru_cache(maxsize=32)
 def _feature_set(config: FeatureConfig, only: tuple[str, ...]) -> FeatureSet:
     declared = families(config)
-    shown = selected(declared, config)
+    showing = shown(config)
     mine = [family for family in declared if family.name in only]
-    return FeatureSet(config, [f.name for f in mine if any(column.name in shown for column in f.columns)])
+    return FeatureSet(config, [f.name for f in mine if any(column.name in showing for column in f.columns)])
 
 
 def features_of(

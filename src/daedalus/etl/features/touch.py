@@ -1,6 +1,7 @@
 """Static features of the touch and of each level against its opposite (feature catalogue, section 2)."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,6 +39,18 @@ def touch(config: FeatureConfig) -> Family | None:
     core = ("mid", "spread", "spread_bps", "microprice", "imbalance_l*")
     columns = COLUMNS + imbalances
     return Family("touch", 1, doc, columns, _runner(tick), params=params, core=core, standard=("*",))
+
+
+def quote(config: FeatureConfig) -> Family | None:
+    """Declare the same of the book before a trade or a ticker (T5), null when it is older than the staleness limit."""
+    family = touch(config)
+    if family is None:
+        return None
+    columns = tuple(replace(column, doc=f"{column.doc}; of the book before") for column in family.columns)
+    params = {**family.params, "staleness_ns": config.staleness_ns}
+    doc = "the touch of the book before the row"
+    core = ("mid", "spread_bps", "microprice", "imbalance_l0")
+    return replace(family, name="quote", doc=doc, columns=columns, params=params, core=core, standard=())
 
 
 def _runner(tick: float) -> Run:

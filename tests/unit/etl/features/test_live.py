@@ -132,7 +132,8 @@ def test_states_that_cannot_be_used_are_refused_with_the_reason(tmp_path: Path) 
         load_state(path, FeatureSet(FeatureConfig()), *MARKET)
     head = json.loads(path.read_text())
     body = tmp_path / head["file"]
-    body.write_bytes(body.read_bytes()[:-1] + b"x")
+    data = body.read_bytes()
+    body.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(StateError, match="damaged"):
         load_state(path, features, *MARKET)
     body.unlink()
