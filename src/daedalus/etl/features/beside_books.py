@@ -64,13 +64,7 @@ def advance_trades(
 def advance_tickers(
     arrays: Arrays, book: BookChunk, trades: TradeChunk, tickers: TickerChunk, staleness_ns: int
 ) -> Frame:
-    """Take a chunk into the state and return what the families see of its tickers.
-
-    Raises
-    ------
-    StateError
-        If too many trades wait for a ticker after this chunk.
-    """
+    """Take a chunk into the state and return what the families see of its tickers."""
     frame = _led(arrays, tickers.ts, tickers.collected_at, np.ones(len(tickers), np.bool_), staleness_ns)
     frame.ticker = TickerRows(tickers.values, tickers.next_funding_ts)
     frame.trades = joined(arrays, raised_trades(arrays, trades))

@@ -34,9 +34,9 @@ from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.tickers import PLACE, TickerChunk
 from daedalus.shared.errors import StateError
 
-#: Trades that may wait for a row once a chunk is done.
+#: Trades that may wait for a book row once a chunk is done.
 TRADES_WAITING_MAX = 1 << 20
-#: Of tickers and quotes that no row has followed, the newest that are kept: older ones are stale when one follows.
+#: Of other events that no row has followed, the newest that are kept: the rest is old when one follows.
 WAITING_MAX = 1 << 18
 
 R = TypeVar("R", TradeRun, TickerRun, QuoteRun)
@@ -72,7 +72,7 @@ def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, tickers: Ticker
     frame.visible = see(frame, frame.trades)
     frame.tickers = joined(arrays, raised_tickers(arrays, tickers))
     frame.tickers_visible = see(frame, frame.tickers)
-    keep_waiting(arrays, frame.trades, frame.visible)
+    keep_waiting_trades(arrays, frame.trades, frame.visible)
     keep_waiting(arrays, frame.tickers, frame.tickers_visible)
     return frame
 
@@ -210,16 +210,24 @@ def _see(ts: I64, collected_at: I64, event_ts: I64, received: I64, visible: I64)
 
 
 def keep_waiting(arrays: Arrays, events: TradeRun | TickerRun | QuoteRun, visible: I64) -> None:
-    """Leave in the state the events that no row of the chunk has seen."""
+    """Leave in the state the newest `WAITING_MAX` of the events that no row of the chunk has seen."""
+    done = max(int(visible[-1]) if len(visible) else 0, len(events.ts) - WAITING_MAX)
+    _keep(arrays, events, done)
+
+
+def keep_waiting_trades(arrays: Arrays, trades: TradeRun, visible: I64) -> None:
+    """Leave in the state the trades that no book row of the chunk has seen; raises `StateError` if they are too many."""
     done = int(visible[-1]) if len(visible) else 0
-    waiting = len(events.ts) - done
-    if isinstance(events, TradeRun) and waiting > TRADES_WAITING_MAX:
+    waiting = len(trades.ts) - done
+    if waiting > TRADES_WAITING_MAX:
         raise StateError(
-            f"{waiting:,} trades wait for a later row: its stream has stopped, or its clock is behind that of the "
-            "trades; hand over the rows too, or start afresh"
+            f"{waiting:,} trades wait for a later row of the order book: it has stopped, or its clock is behind that "
+            "of the trades; hand over the order book too, or start afresh"
         )
-    if not isinstance(events, TradeRun):
-        done = max(done, len(events.ts) - WAITING_MAX)
+    _keep(arrays, trades, done)
+
+
+def _keep(arrays: Arrays, events: TradeRun | TickerRun | QuoteRun, done: int) -> None:
     prefix = _PREFIX[type(events)]
     for name in events._fields:
         arrays[f"{prefix}_{name}"] = getattr(events, name)[done:].copy()
