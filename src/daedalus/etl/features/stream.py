@@ -216,7 +216,7 @@ def keep_waiting(arrays: Arrays, events: TradeRun | TickerRun | QuoteRun, visibl
 
 
 def keep_waiting_trades(arrays: Arrays, trades: TradeRun, visible: I64) -> None:
-    """Leave in the state the trades that no book row of the chunk has seen; raises `StateError` if they are too many."""
+    """Leave in the state the trades that no book row has seen; raises `StateError` if they are too many."""
     done = int(visible[-1]) if len(visible) else 0
     waiting = len(trades.ts) - done
     if waiting > TRADES_WAITING_MAX:
