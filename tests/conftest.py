@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from daedalus.testing.s3_server import S3Server, shared
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("DAEDALUS_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("daedalus", deadline=None)
+settings.load_profile("daedalus")
 
 
 @pytest.fixture(scope="session")

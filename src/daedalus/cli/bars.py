@@ -1,15 +1,25 @@
 """`daedalus bars`: silver and trades to gold."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daedalus.cli import etl
 
+if TYPE_CHECKING:
+    from daedalus.config.config import DaedalusConfig
+
 
 def bars(
     durations: Annotated[
         str | None, typer.Option("--durations", help="Widths in seconds: 1,5,60; default: the settings' bar_durations.")
+    ] = None,
+    event_bars: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event-bars",
+            help="Also bars by trades, such as tick-100, volume-5, dollar-1e6 or tick_imbalance; may be repeated.",
+        ),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Also the bar in which the recording ends.")] = False,
     input: etl.InputOption = None,
@@ -28,13 +38,17 @@ def bars(
     dry_run: etl.DryRunOption = False,
     debug: etl.DebugOption = False,
 ) -> None:
-    """Make time bars from order book features (silver) and recorded trades.
+    """Make time bars and event bars from order book features (silver) and recorded trades.
 
     Each width has a directory of its own: processed/{source}/bars/{tier}/duration=60/exchange=.../symbol=.../... A bar
     stands in the hour in which it starts and is known at its end. Hours beside the selected ones are read as well, so
     that the first bars know the previous close and the last ones are closed.
 
-    Example: daedalus bars --base-dir data --symbol BTC-USD --durations 1,60,3600
+    An event bar opens at a trade and closes at the trade that reaches its threshold, which belongs to it whole:
+    tick-N after N trades, volume-V, dollar-Q; {tick,volume,dollar}_imbalance and _run adapt their threshold (Lopez de
+    Prado 2018), or keep one: dollar_imbalance-5e5. Its directory is bar={name}.
+
+    Example: daedalus bars --base-dir data --symbol BTC-USD --durations 1,60,3600 --event-bars volume-10
 
     Exit codes: 0 done; 1 a market failed (the others are done); 2 the settings or flags are wrong, or nothing matches;
     130 interrupted.
@@ -45,10 +59,23 @@ def bars(
     from daedalus.etl.transforms.bars import BarAggregationTransform
 
     options = bar_options(settings)
+    if event_bars:
+        options["event_bars"] = event_bars
     if durations is not None:
         options["durations"] = parse_durations(durations)
-    transform = BarAggregationTransform(**options, partial=partial)
+    transform = BarAggregationTransform(**options, partial=partial, silver=_silver_columns(settings))
     etl.execute(transform, etl.lake(settings, source, "bars"), chosen, dry_run, debug)
+
+
+def _silver_columns(settings: "DaedalusConfig") -> frozenset[str]:
+    """Return the feature columns that the settings make silver of."""
+    from daedalus.cli.wiring import feature_options
+    from daedalus.etl.core.config import FeatureConfig
+    from daedalus.etl.features.registry import families
+    from daedalus.etl.features.selection import selected
+
+    config = FeatureConfig(**feature_options(settings))
+    return selected(families(config), config)
 
 
 def parse_durations(text: str) -> list[int]:

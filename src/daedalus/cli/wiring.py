@@ -175,6 +175,7 @@ def bar_options(config: "DaedalusConfig") -> dict[str, Any]:
     options = config.etl.channels.orderbook.processor_options
     return {
         "durations": list(options.bar_durations),
+        "event_bars": list(config.etl.channels.bars.event_bars),
         "max_state_staleness_seconds": options.max_state_staleness_seconds,
     }
 

@@ -148,9 +148,14 @@ class OrderbookProcessorOptions(Section):
 
 
 class BarsChannelConfig(Section):
-    """Time bars. Their lengths are etl.channels.orderbook.processor_options.bar_durations."""
+    """Bars. The lengths of time bars are etl.channels.orderbook.processor_options.bar_durations."""
 
     enabled: bool = Field(default=True, description="Whether bars are made.")
+    event_bars: list[Text] = Field(
+        default=[],
+        max_length=50,
+        description="Bars by trades beside the time bars, such as tick-100, volume-5, dollar-1e6 or volume_run.",
+    )
     partition_cols: list[PartitionColumn] = Field(default=PARTITION_DEFAULT, description=PARTITION_DOC)
 
     _check_partitions = field_validator("partition_cols")(check_partition_columns)

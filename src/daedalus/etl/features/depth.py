@@ -11,7 +11,7 @@ from daedalus.shared.schemas import Column
 LEVEL_SETS = (1, 3, 5, 10, 20)
 #: (100 - 99.95) / 100 * 1e4 is 4.9999999999997 in floats: a level this close below an edge stands on it.
 EDGE_TOLERANCE_BPS = 1e-9
-_CORE = ("imbalance_n*", "depth_bid_b*", "depth_ask_b*", "imbalance_b*")
+_CORE = ("imbalance_n*", "depth_bid_n5", "depth_ask_n5", "depth_bid_b*", "depth_ask_b*", "imbalance_b*")
 
 
 def depth(config: FeatureConfig) -> Family | None:

@@ -36,7 +36,7 @@ def touch(config: FeatureConfig) -> Family | None:
     tick = math.nan if config.tick_size is None else config.tick_size
     doc = "touch, microprice and imbalance of each level"
     params = {"tick_size": config.tick_size}
-    core = ("mid", "spread", "spread_bps", "microprice", "imbalance_l*")
+    core = ("mid", "spread", "spread_bps", "microprice", "microprice_dev_bps", "imbalance_l*")
     columns = COLUMNS + imbalances
     return Family("touch", 1, doc, columns, _runner(tick), params=params, core=core, standard=("*",))
 

@@ -1,45 +1,80 @@
-"""Silver and trades to gold: time bars of several widths in one pass (feature catalogue, section 11)."""
+"""Silver and trades to gold: time bars and event bars, in one pass (feature catalogue, section 11)."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Generic, TypeVar
+import itertools
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from daedalus.etl.features.chunks import trade_chunk
-from daedalus.etl.transforms.bar_kernel import BookRows, TradeRows, end_open_bar, fold_bars
-from daedalus.etl.transforms.bar_layout import ACCUMULATOR, BAR_COLUMNS, BAR_RECORD
+from daedalus.etl.transforms.bar_folds import end_open_bar, fold_event_bars, fold_time_bars
+from daedalus.etl.transforms.bar_kernel import BookRows, Deals, TradeRows
+from daedalus.etl.transforms.bar_layout import STREAM, Records, bar_columns, bar_record, blank_bar
+from daedalus.etl.transforms.bar_rules import RULE, EventBar
+from daedalus.etl.transforms.bar_trades import DealFold
 from daedalus.etl.transforms.base import Input, Layer, Market, Output, Rows, Streams, constant
+from daedalus.etl.transforms.beside import GapIntervals
 from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.schemas import Column, arrow_schema
 
-VERSION = 1
+VERSION = 2
 """Grows when the meaning of a column changes."""
 DURATION_MAX_S = 86_400
 BUFFER_BARS = 8192
 
 R = TypeVar("R", BookRows, TradeRows)
 
-_BOOK_FLOATS = ("mid", "spread_bps", "imbalance_l0", "ofi", "log_return")
-_BOOK = pa.schema([("collected_at", pa.int64()), ("ts", pa.int64()), *((name, pa.float64()) for name in _BOOK_FLOATS)])
+#: The columns of silver that bars are made of, in the order of `BookRows`; all are in the feature set `core`.
+_BOOK_FLOATS = (
+    "mid",
+    "spread_bps",
+    "imbalance_l0",
+    "imbalance_n5",
+    "microprice_dev_bps",
+    "depth_bid_n5",
+    "depth_ask_n5",
+    "bid_size_l0",
+    "ask_size_l0",
+    "log_return",
+    "mlofi_decay",
+    "vpin",
+    "kyle_lambda",
+)
 _TRADES = pa.schema(
     [arrow_schema("trades").field(name) for name in ("collected_at", "timestamp", "side", "price", "amount")]
 )
-_IDENTITY = (
-    Column("exchange", "string", "", "exchange, as in the path"),
-    Column("symbol", "string", "", "symbol, as in the path"),
-    Column("duration", "int32", "s", "width of the bar, as in the path"),
+_LEDGER = pa.schema(
+    [arrow_schema("gaps").field(name) for name in ("collected_at", "channel", "started_at", "ended_at")]
 )
+_EXCHANGE = Column("exchange", "string", "", "exchange, as in the path")
+_SYMBOL = Column("symbol", "string", "", "symbol, as in the path")
+_DURATION = Column("duration", "int32", "s", "width of the bar, as in the path")
+_BAR = Column("bar", "string", "", "kind of the bar and its threshold, as in the path")
+
+
+_MLOFI_LEVELS = 10
+
+
+def _book_schema(silver: Collection[str] | None) -> tuple[pa.Schema, int]:
+    """Return the columns that bars read of those that silver has, and how many levels of MLOFI are among them."""
+    levels = _MLOFI_LEVELS
+    if silver is not None:
+        levels = next(m for m in itertools.count() if f"mlofi_l{m}" not in silver)
+    names = [name for name in _BOOK_FLOATS if silver is None or name in silver]
+    names += [f"mlofi_l{m}" for m in range(levels)]
+    times = [("collected_at", pa.int64()), ("ts", pa.int64())]
+    return pa.schema([*times, *((name, pa.float64()) for name in names)]), levels
 
 
 class BarAggregationTransform:
-    """Time bars from order book features and trades.
+    """Time bars and event bars from order book features and trades.
 
     Bar k of width d is [k d, (k+1) d) on the epoch. An event's time is the exchange's, or the receive time where it
     gives none (T1); in each stream it never runs backwards (T2); at equal times trades come first (T5). Empty bars
     between others are emitted; the bar in which the recording ends only with `partial`. Each width has a directory of
-    its own, ``duration=60``.
+    its own, ``duration=60``, and each kind of event bar too, ``bar=volume-12.5``.
 
     A silence longer than a day is not filled: the market was not recorded, or an event carries a wrong time.
 
@@ -47,62 +82,109 @@ class BarAggregationTransform:
     ----------
     durations
         Widths in whole seconds, 1 to 86,400.
+    event_bars
+        Kinds of event bars, as `bar_rules.EventBar` names them.
     partial
         Whether the bar in which the recording ends is emitted.
     max_state_staleness_seconds
         A mid older than this is not carried into a bar.
+    silver
+        The feature columns that silver has; what is made of others is null. None: all that bars use.
 
     Raises
     ------
     ConfigError
-        If there is no duration, or one is out of range or named twice.
+        If there is no bar to make, or one is out of range or named twice.
     """
 
     name = "bars"
     layer: Layer = "gold"
     channel = "bars"
     margin = 1  # the partition before gives the previous close, the one after closes the last bars
-    inputs: tuple[Input, ...] = (
-        Input("features", "silver", "orderbook", _BOOK, leads=True),
-        Input("trades", "bronze", "trades", _TRADES, leads=True),
-    )
 
     def __init__(
-        self, durations: Sequence[int], *, partial: bool = False, max_state_staleness_seconds: float = 300.0
+        self,
+        durations: Sequence[int],
+        *,
+        event_bars: Sequence[str] = (),
+        partial: bool = False,
+        max_state_staleness_seconds: float = 300.0,
+        silver: Collection[str] | None = None,
     ) -> None:
-        if not durations:
-            raise ConfigError("no bar durations: give whole seconds, such as --durations 1,60")
+        if not durations and not event_bars:
+            raise ConfigError("no bars to make: give whole seconds, such as --durations 1,60, or --event-bars tick-100")
         for duration in durations:
-            if not 1 <= duration <= DURATION_MAX_S or durations.count(duration) > 1:
+            if not 1 <= duration <= DURATION_MAX_S or list(durations).count(duration) > 1:
                 raise ConfigError(f"bar duration {duration}: name each once, from 1 to {DURATION_MAX_S} seconds")
+        self._kinds = [EventBar(name) for name in event_bars]
+        if len({kind.name for kind in self._kinds}) < len(self._kinds):
+            raise ConfigError(f"event bars {', '.join(event_bars)}: name each once")
         self._partial = partial
         self._staleness = round(max_state_staleness_seconds * NS_PER_SECOND)
         self._durations = tuple(durations)
-        self.outputs: tuple[Output, ...] = tuple(bar_output(duration) for duration in durations)
+        self._book, self._levels = _book_schema(silver)
+        self.inputs: tuple[Input, ...] = (
+            Input("features", "silver", "orderbook", self._book, leads=True),
+            Input("trades", "bronze", "trades", _TRADES, leads=True),
+            Input("gaps", "bronze", "gaps", _LEDGER, with_all=True),
+        )
+        self.outputs: tuple[Output, ...] = (
+            *(bar_output(duration, self._levels) for duration in durations),
+            *(event_bar_output(kind.name, self._levels) for kind in self._kinds),
+        )
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
         """Fold the streams of a market; see `base.Transform`."""
-        book = _Source(streams["features"], _book_rows, _BOOK)
+        gaps = GapIntervals(streams["gaps"])
+        book = _Source(streams["features"], self._book_rows, self._book)
         trades = _Source(streams["trades"], _trade_rows, _TRADES)
-        widths = [
-            _Width(output, duration, self._staleness, market)
-            for output, duration in zip(self.outputs, self._durations, strict=True)
-        ]
+        deals = DealFold(self._staleness)
+        folds = self._folds(market, gaps)
         while book.refill() | trades.refill():
+            said = deals.fold(book.rows, book.at, book.ended, trades.rows, trades.at, trades.ended)
             ends = (book.at, trades.at)
-            for width in widths:
-                ends = yield from width.fold(book, trades)
+            for fold in folds:
+                ends = yield from fold.fold(book, trades, said)
             book.at, trades.at = ends
         if self._partial:
-            for width in widths:
-                yield from width.end()
+            for fold in folds:
+                yield from fold.end()
+
+    def _folds(self, market: Market, gaps: GapIntervals) -> "list[_TimeBars | _EventBars]":
+        timed, by_event = self.outputs[: len(self._durations)], self.outputs[len(self._durations) :]
+        common = (self._levels, self._staleness, market, gaps)
+        return [
+            *(_TimeBars(output, d, *common) for output, d in zip(timed, self._durations, strict=True)),
+            *(_EventBars(output, kind, *common) for output, kind in zip(by_event, self._kinds, strict=True)),
+        ]
+
+    def _book_rows(self, table: pa.Table) -> BookRows:
+        def floats(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+            if name not in table.schema.names:
+                return np.full(table.num_rows, np.nan)
+            return np.ascontiguousarray(table[name].to_numpy(), dtype=np.float64)
+
+        flow = np.empty((self._levels, table.num_rows))
+        for m in range(self._levels):
+            flow[m] = floats(f"mlofi_l{m}")
+        return BookRows(table["ts"].to_numpy(), *(floats(name) for name in _BOOK_FLOATS), flow)
 
 
-def bar_output(duration: int) -> Output:
+def bar_output(duration: int, levels: int = _MLOFI_LEVELS) -> Output:
     """Return the output of one bar width, seconds."""
-    columns = (*BAR_COLUMNS[:2], *_IDENTITY, *BAR_COLUMNS[2:])
     metadata = (("transform", "bars"), ("schema_version", str(VERSION)), ("duration_seconds", str(duration)))
-    return Output(f"duration={duration}", "bars.parquet", columns, "bar_start", metadata)
+    return _output(f"duration={duration}", _DURATION, levels, metadata)
+
+
+def event_bar_output(name: str, levels: int = _MLOFI_LEVELS) -> Output:
+    """Return the output of one kind of event bar."""
+    metadata = (("transform", "bars"), ("schema_version", str(VERSION)), ("bar", name))
+    return _output(f"bar={name}", _BAR, levels, metadata)
+
+
+def _output(folder: str, kind: Column, levels: int, metadata: tuple[tuple[str, str], ...]) -> Output:
+    columns = bar_columns(levels)
+    return Output(folder, "bars.parquet", (*columns[:2], _EXCHANGE, _SYMBOL, kind, *columns[2:]), "bar_start", metadata)
 
 
 class _Source(Generic[R]):
@@ -143,32 +225,24 @@ class _Source(Generic[R]):
         return rows._replace(ts=effective)
 
 
-class _Width:
-    """The fold of one bar width."""
+class _Bars:
+    """The fold of one kind of bar: its state, and the records that its kernel fills."""
 
-    def __init__(self, output: Output, duration: int, staleness: int, market: Market) -> None:
-        self._output = output
-        self._duration = duration
-        self._staleness = staleness
-        self._market = market
-        self._state = np.zeros(1, dtype=ACCUMULATOR)
-        self._out = np.zeros(BUFFER_BARS, dtype=BAR_RECORD)
+    def __init__(self, output: Output, levels: int, staleness: int, market: Market, gaps: GapIntervals) -> None:
+        self._output, self._staleness, self._market, self._gaps = output, staleness, market, gaps
+        self._blank = blank_bar(levels)
+        self._carried: tuple[Records, Records, Records] = (np.zeros(1, STREAM), self._blank.copy(), self._blank)
+        self._out: Records = np.zeros(BUFFER_BARS, bar_record(levels))
+        self._identity: dict[str, object] = {"exchange": market.exchange, "symbol": market.symbol}
 
-    def fold(self, book: "_Source[BookRows]", trades: "_Source[TradeRows]") -> Generator[Rows, None, tuple[int, int]]:
+    def fold(
+        self, book: "_Source[BookRows]", trades: "_Source[TradeRows]", deals: Deals
+    ) -> Generator[Rows, None, tuple[int, int]]:
         """Fold what both sources hold, as far as their order is certain; return the next row of each."""
         book_at, trade_at, filled = book.at, trades.at, BUFFER_BARS
         while filled == BUFFER_BARS:
-            book_at, trade_at, filled = fold_bars(
-                self._state,
-                self._duration * NS_PER_SECOND,
-                self._staleness,
-                book.rows,
-                book_at,
-                book.ended,
-                trades.rows,
-                trade_at,
-                trades.ended,
-                self._out,
+            book_at, trade_at, filled = self._walk(
+                (book.rows, book_at, book.ended, trades.rows, deals, trade_at, trades.ended, self._out)
             )
             if filled:
                 yield self._output, self._batch(filled)
@@ -176,28 +250,46 @@ class _Width:
 
     def end(self) -> Iterator[Rows]:
         """Emit the open bar as a partial one."""
-        if end_open_bar(self._state, self._out):
+        if end_open_bar(*self._carried[:2], self._staleness, self._out):
             yield self._output, self._batch(1)
 
+    def _walk(self, events: tuple[Any, ...]) -> tuple[int, int, int]:
+        raise NotImplementedError
+
     def _batch(self, filled: int) -> pa.RecordBatch:
-        identity = {
-            "exchange": self._market.exchange,
-            "symbol": self._market.symbol,
-            "duration": self._duration,
-        }
-        schema = self._output.schema
-        columns = [
-            constant(identity[field.name], field.type, filled)
-            if field.name in identity
-            else pa.array(np.ascontiguousarray(self._out[field.name][:filled]), type=field.type, from_pandas=True)
-            for field in schema
-        ]
+        out, schema = self._out[:filled], self._output.schema
+        gaps = self._gaps.overlap(out["bar_start"], out["bar_end"])
+        columns = []
+        for field in schema:
+            if field.name in self._identity:
+                columns.append(constant(self._identity[field.name], field.type, filled))
+            elif field.name == "has_gap":
+                columns.append(pa.array(gaps.astype(np.int8)))
+            else:
+                level = field.name.removeprefix("mlofi_l").removesuffix("_sum")
+                values = out["mlofi"][:, int(level)] if level.isdigit() else out[field.name]
+                columns.append(pa.array(np.ascontiguousarray(values), type=field.type, from_pandas=True))
         return pa.record_batch(columns, schema=schema)
 
 
-def _book_rows(table: pa.Table) -> BookRows:
-    values = (np.ascontiguousarray(table[name].to_numpy(), dtype=np.float64) for name in _BOOK_FLOATS)
-    return BookRows(table["ts"].to_numpy(), *values)
+class _TimeBars(_Bars):
+    def __init__(self, output: Output, duration: int, *common: Any) -> None:
+        super().__init__(output, *common)
+        self._duration = duration * NS_PER_SECOND
+        self._identity["duration"] = duration
+
+    def _walk(self, events: tuple[Any, ...]) -> tuple[int, int, int]:
+        return fold_time_bars(*self._carried, self._duration, self._staleness, *events)
+
+
+class _EventBars(_Bars):
+    def __init__(self, output: Output, kind: EventBar, *common: Any) -> None:
+        super().__init__(output, *common)
+        self._rule, self._state = kind.values(), np.zeros(1, RULE)
+        self._identity["bar"] = kind.name
+
+    def _walk(self, events: tuple[Any, ...]) -> tuple[int, int, int]:
+        return fold_event_bars(*self._carried, self._rule, self._state, self._staleness, *events)
 
 
 def _trade_rows(table: pa.Table) -> TradeRows:
