@@ -29,6 +29,7 @@ VALUES: dict[str, list[Any]] = {
     "ingestion.partition_by": LAYOUTS,
     "etl.channels.orderbook.partition_cols": LAYOUTS,
     "etl.channels.bars.partition_cols": LAYOUTS,
+    "etl.channels.bars.event_bars": [["tick-100"], ["volume-5", "dollar_run"]],
     "etl.channels.orderbook.processor_options.include": [["hhi_*"], ["grid_returns", "rv_60s"]],
     "etl.channels.orderbook.processor_options.exclude": [["vpin"], ["mlofi_*", "kyle"]],
     "etl.channels.orderbook.processor_options.kyle_lambda_window": [20, 600],

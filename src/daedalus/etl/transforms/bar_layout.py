@@ -89,6 +89,7 @@ _BOOK = (
     _base("depth_ask_n5_mean", "mean depth of the first five ask levels over the book rows"),
 )
 _FLOW = (
+    _base("ofi_sum", "order flow imbalance, summed over the book rows"),
     _base("mlofi_decay_sum", "weighted multi-level order flow imbalance, summed over the book rows"),
     _plain("ofi_norm", "ofi_sum over the mean size of the touch, (bid + ask) / 2; null for 0"),
     _base("tfi", "buy_volume - sell_volume"),
@@ -124,9 +125,8 @@ _DEALS = (
 
 def bar_columns(levels: int) -> tuple[Column, ...]:
     """Return the columns of a bar, with `levels` levels of MLOFI."""
-    sums = (_base("ofi_sum", "order flow imbalance, summed over the book rows"),)
-    sums += tuple(_base(f"mlofi_l{m}_sum", f"e of level {m}, summed over the book rows") for m in range(levels))
-    return (*_BOUNDS, *_FLAGS, *_TRADED, *_MID, *_BOOK, *sums, *_FLOW, *_RETURNS, *_DEALS)
+    flow = (_base(f"mlofi_l{m}_sum", f"e of level {m}, summed over the book rows") for m in range(levels))
+    return (*_BOUNDS, *_FLAGS, *_TRADED, *_MID, *_BOOK, *flow, *_FLOW, *_RETURNS, *_DEALS)
 
 
 _NUMPY = {"int8": np.int8, "int64": np.int64, "float64": np.float64}
@@ -161,15 +161,21 @@ STREAM = np.dtype(
 )
 """Where a stream stands, kept from bar to bar."""
 
-_OPEN_INT = ("bar_start", "n_trades", "n_buys", "n_sells", "n_updates", "n_spreads", "n_imbalances", "n_imbalances_n5")
-_OPEN_INT += ("n_depths", "n_returns", "max_run", "tw_at")
-_OPEN_SUM = ("volume", "notional", "buy_volume", "sell_volume", "large_volume", "effective", "effective_volume")
-_OPEN_SUM += ("size_max", "mid_tw", "mid_s", "spread_tw", "spread_s", "imbalance_tw", "imbalance_s")
-_OPEN_SUM += ("spread_sum", "spread_base", "spread_difference", "spread_square", "imbalance_sum", "imbalance_n5_sum")
-_OPEN_SUM += ("depth_bid_sum", "depth_ask_sum", "touch_sum", "ofi_sum", "mlofi_decay_sum")
-_OPEN_SUM += ("rs_pos", "rs_neg", "cubes", "fourths", "bipower", "medians", "before", "before_that")
-_OPEN_NULL = ("open", "high", "low", "close", "mid_open", "mid_high", "mid_low", "mid_close")
-_OPEN_NULL += ("spread_min", "spread_max", "imbalance_last", "microprice_dev_last")
+_OPEN_INT = (
+    "bar_start", "n_trades", "n_buys", "n_sells", "n_updates", "n_spreads", "n_imbalances", "n_imbalances_n5",
+    "n_depths", "n_returns", "max_run", "tw_at",
+)  # fmt: skip
+_OPEN_SUM = (
+    "volume", "notional", "buy_volume", "sell_volume", "large_volume", "effective", "effective_volume",
+    "size_max", "mid_tw", "mid_s", "spread_tw", "spread_s", "imbalance_tw", "imbalance_s", "spread_sum",
+    "spread_base", "spread_difference", "spread_square", "imbalance_sum", "imbalance_n5_sum", "depth_bid_sum",
+    "depth_ask_sum", "touch_sum", "ofi_sum", "mlofi_decay_sum", "rs_pos", "rs_neg", "cubes", "fourths",
+    "bipower", "medians", "before", "before_that",
+)  # fmt: skip
+_OPEN_NULL = (
+    "open", "high", "low", "close", "mid_open", "mid_high", "mid_low", "mid_close", "spread_min",
+    "spread_max", "imbalance_last", "microprice_dev_last",
+)  # fmt: skip
 
 
 def blank_bar(levels: int) -> Records:

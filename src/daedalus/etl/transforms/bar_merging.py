@@ -5,8 +5,10 @@ import polars as pl
 from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.shared.errors import ConfigError
 
-_SUMS = ("volume", "notional", "buy_volume", "sell_volume", "n_trades", "n_buys", "n_sells", "n_updates")
-_SUMS += ("ofi_sum", "mlofi_decay_sum", "tfi", "rv", "rs_pos", "rs_neg", "sjv")
+_SUMS = (
+    "volume", "notional", "buy_volume", "sell_volume", "n_trades", "n_buys", "n_sells", "n_updates", "ofi_sum",
+    "mlofi_decay_sum", "tfi", "rv", "rs_pos", "rs_neg", "sjv",
+)  # fmt: skip
 _LAST = ("imbalance_last", "microprice_dev_last_bps")
 _HELD = ("vpin_last", "kyle_lambda_last")
 

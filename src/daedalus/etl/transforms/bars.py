@@ -167,7 +167,7 @@ class BarAggregationTransform:
         flow = np.empty((self._levels, table.num_rows))
         for m in range(self._levels):
             flow[m] = floats(f"mlofi_l{m}")
-        return BookRows(table["ts"].to_numpy(), *(floats(name) for name in _BOOK_FLOATS), flow)
+        return BookRows._make((table["ts"].to_numpy(), *(floats(name) for name in _BOOK_FLOATS), flow))
 
 
 def bar_output(duration: int, levels: int = _MLOFI_LEVELS) -> Output:
