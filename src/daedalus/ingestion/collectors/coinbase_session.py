@@ -9,11 +9,12 @@ import aiohttp
 import msgspec
 import structlog
 
-from daedalus.ingestion.collectors.coinbase_messages import FEEDS
+from daedalus.ingestion.collectors.base import Stream
+from daedalus.ingestion.collectors.coinbase_messages import FEEDS, LEVEL2
 from daedalus.ingestion.collectors.coinbase_parser import CoinbaseParser
 from daedalus.ingestion.collectors.coinbase_settings import Carried, Settings
-from daedalus.ingestion.collectors.coinbase_upkeep import Upkeep
 from daedalus.ingestion.collectors.pace import HostPace
+from daedalus.ingestion.collectors.upkeep import Upkeep
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
 from daedalus.shared.errors import RefusedError, TransientCollectorError
 from daedalus.shared.events import ALL, Event, Frame
@@ -56,17 +57,19 @@ class Session:
             carried=carried,
         )
         wires = sorted(wire for wire, fed in FEEDS.items() if set(fed) & set(settings.channels)) or sorted(FEEDS)
+        self._wires = frozenset(wires)
         self._unanswered = {(wire, s) for wire in wires for s in symbols}
         self._first = dict.fromkeys(wires, symbols)
         self._alone, self._errors = False, carried.counters.errors
         self._asked_at = clock.monotonic()
         self._upkeep = Upkeep(
             exchange=settings.exchange,
-            parser=self.parser,
-            carried=carried,
+            taker=self.parser,
+            watchdog=carried.watchdog,
             streams=[(s, wire) for wire in wires for s in symbols],
-            channels=settings.channels,
+            book=LEVEL2,
             ask=self._ask_anew,
+            unanswered=self._stalled,
             answer_s=settings.subscribe_s,
             clock=clock,
         )
@@ -90,7 +93,19 @@ class Session:
             events += self._carried.gaps.close([(ALL, "frames")], now)
         if self._unanswered:
             self._check_answers()
+        if self._carried.wanted:
+            self.parser.resync |= self._carried.wanted - self._carried.refused if LEVEL2 in self._wires else set()
+            self._carried.wanted.clear()
         return [*events, *self._upkeep.tick(now)]
+
+    def _stalled(self, stream: Stream, since: int, tries: int, now: int) -> list[Event]:
+        """Enter that a stream was asked for and has not come."""
+        symbol, wire = stream
+        detail = f"{wire} of {symbol} fell silent while the connection lives"
+        if wire == LEVEL2:
+            return self.parser.lose_books([symbol], since, now, "stall", None, detail)
+        streams = [(symbol, c) for c in FEEDS[wire] if c in self._settings.channels]
+        return list(self._carried.gaps.open(streams, since=since, now=now, reason="stall", detail=detail))
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
@@ -134,7 +149,7 @@ class Session:
         self._unanswered.clear()
         said, exchange = self.parser.refusal or "nothing", self._settings.exchange
         self._carried.refused |= symbols
-        self._upkeep.forget(symbols)
+        self._upkeep.forget((s, wire) for s in symbols for wire in self._wires)
         for symbol in sorted(symbols):
             log.error("symbol_refused", exchange=exchange, symbol=symbol, exchange_said=said, action="left out")
         if self._carried.refused >= set(self._settings.symbols):
