@@ -79,6 +79,8 @@ def ccxt_options(config: "DaedalusConfig") -> dict[str, dict[str, Any]]:
             "max_orderbook_depth": entry.max_orderbook_depth,
             "orderbook_interval_ms": entry.orderbook_interval_ms,
             "stall_timeout_seconds": entry.stall_timeout_seconds,
+            "stall_timeouts": dict(entry.stall_timeouts),
+            "subscribe_timeout_seconds": entry.subscribe_timeout_seconds,
             "max_frame_mb": entry.max_frame_mb,
             "ws_url": entry.ws_url,
             "rest_url": entry.rest_url,

@@ -26,6 +26,8 @@ CcxtMethod = Literal[
     "watchOrderBookForSymbols",
     "watchBidsAsks",
 ]
+Watched = Literal["orderbook", "trades", "ticker"]
+StallSeconds = Annotated[Number, Field(ge=1, le=86_400)]
 Symbol = Annotated[str, Field(min_length=1, max_length=64)]
 CoinbaseSymbol = Annotated[Symbol, AfterValidator(_coinbase_symbol)]
 _KEY_BEGINS = ("-----BEGIN EC PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----")
@@ -215,6 +217,21 @@ class CcxtExchangeConfig(Section):
         le=3600,
         description="Seconds without any message after which a connection counts as dead.",
     )
+    stall_timeouts: dict[Watched, StallSeconds | None] = Field(
+        default={},
+        examples=[{"orderbook": 30.0}],
+        description=(
+            "Silence of one market's channel (orderbook, trades, ticker), while its connection lives, after which it is"
+            " asked for anew; the others go on. null waits for ever; what is not named is the exchange's own:"
+            " docs/INTEGRITY.md. A market that was merely quiet is given twice the time from then on, up to an hour."
+        ),
+    )
+    subscribe_timeout_seconds: Number = Field(
+        default=20.0,
+        ge=0.1,
+        le=300,
+        description="Seconds to wait for what the exchange was asked to send anew; doubles with each further try.",
+    )
     max_frame_mb: WholeNumber = Field(default=64, ge=1, le=1024, description="Largest websocket frame to accept, MiB.")
     ws_url: Text | None = Field(
         default=None,
@@ -232,7 +249,8 @@ class CcxtExchangeConfig(Section):
         le=168,
         description=(
             "Hours after which a connection is replaced without a gap: the new one first, then the old one closes. null"
-            " is what the exchange needs: 23 for Binance, which cuts after 24, never for others; 0 is never."
+            " is what the exchange needs: 23 for those that cut after 24 (Binance, MEXC, Aster), never for others; 0 is"
+            " never."
         ),
     )
 

@@ -9,7 +9,6 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
-from daedalus.ingestion.collectors import ccxt_resync
 from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
 from daedalus.shared.errors import ConfigError, RefusedError, TransientCollectorError
 from daedalus.shared.events import BookDelta, BookSnapshot, Frame, Gap, Ticker, Trade, unpack_changes, unpack_levels
@@ -199,8 +198,7 @@ async def test_a_hole_is_entered_and_only_that_book_is_had_anew():
     ]
 
 
-async def test_a_book_that_does_not_come_is_asked_for_again(monkeypatch):
-    monkeypatch.setattr(ccxt_resync, "WAIT_S", 0.3)
+async def test_a_book_that_does_not_come_is_asked_for_again():
     asked = 0
 
     async def script(ws, arg):
@@ -212,7 +210,8 @@ async def test_a_book_that_does_not_come_is_asked_for_again(monkeypatch):
             await ws.send_str(update("BTC-USDT", 9))
 
     async with OkxServer(script).running() as server:
-        events = await record(collector(server, channels=BTC), lambda e: len(of_kind(e, Gap)) >= 2)
+        of = collector(server, channels=BTC, subscribe_timeout_seconds=0.3)
+        events = await record(of, lambda e: len(of_kind(e, Gap)) >= 2)
     assert asked == 3 and of_kind(events, Gap)[1].ended_at
 
 

@@ -153,7 +153,7 @@ async def test_a_lost_kraken_frame_fails_the_checksum_and_the_book_comes_back_wi
     events = of.feed(first, *rest[:50], *rest[51:100])
     opened = {(g.symbol, g.channel, g.reason, g.ended_at) for g in of_kind(events, Gap)}
     assert opened == {("BTC/USD", c, "checksum", None) for c in ("orderbook", "l2")}
-    assert of.collector.counters.checksums_failed == 1 and "BTC/USD" in of.session._resyncs
+    assert of.collector.counters.checksums_failed == 1 and "BTC/USD" in of.session.tap.resync
     again = of.feed(first)
     assert of_kind(again, Gap)[0].ended_at and of_kind(again, BookDelta)[0].is_snapshot
 
@@ -166,7 +166,7 @@ async def test_bybit_frames_are_recorded_and_checked(recordings):
     assert len(books) == sum('"topic":"orderbook' in frame for frame in frames) and not of_kind(events, Gap)
     assert books[0].nonce == json.loads(frames[1])["data"]["u"] and books[0].timestamp == 1787612486096000
     of.feed(bybit(books[-1].nonce + 3, s="BTCUSDT"))
-    assert of.collector.counters.sequence_gaps == 1 and "BTC/USDT" in of.session._resyncs
+    assert of.collector.counters.sequence_gaps == 1 and "BTC/USDT" in of.session.tap.resync
     assert of_kind(of.feed(bybit(books[-1].nonce + 4)), BookSnapshot) == [], "deltas do not make it whole"
     assert len(of_kind(of.feed(bybit(1, "snapshot")), BookSnapshot)) == 1
 
@@ -254,7 +254,7 @@ async def test_a_snapshot_that_cannot_be_fetched_costs_that_book_and_not_the_con
     of, events = await started_bitstamp(fetch)
     rows = {(g.symbol, g.channel, g.reason, g.ended_at) for g in of_kind(events, Gap)}
     assert rows == {("BTC/USD", c, "disconnect", None) for c in ("orderbook", "l2")}
-    assert "BTC/USD" in of.session._resyncs and not of.client.is_over and of.session.failure is None
+    assert "BTC/USD" in of.session.tap.resync and not of.client.is_over and of.session.failure is None
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -121,6 +121,13 @@ class OpenGaps:
                 rows.append(ended(gap, now, (gap.detail or "") + more or None))
         return rows
 
+    def move(self, streams: Iterable[Stream], to: "OpenGaps") -> None:
+        """Let the gaps of another collector go on with those that are open here: it is to bring the streams."""
+        for stream in streams:
+            gap, note = self._open.pop(stream, None), self._notes.pop(stream, None)
+            if gap is not None and to._open.setdefault(stream, gap) is gap and note is not None:
+                to._notes[stream] = note
+
     def __contains__(self, stream: Stream) -> bool:
         """Tell whether a stream has a gap open."""
         return stream in self._open

@@ -6,13 +6,21 @@ from typing import Any
 
 import structlog
 
-from daedalus.ingestion.collectors.base import OpenGaps
+from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.ccxt_buffer import EventBuffer
 from daedalus.ingestion.collectors.ccxt_events import CcxtCounters, pack_side, sequence_number, time_us
-from daedalus.ingestion.collectors.ccxt_losses import BOOK_CHANNELS
+from daedalus.ingestion.collectors.ccxt_losses import BOOK_CHANNELS, Losses
 from daedalus.shared.events import CHANGE, NO_TIME, BookDelta, BookSnapshot
 
 logger = structlog.get_logger(__name__)
+
+
+#: Levels a side that are compared.
+TOUCH_LEVELS = 10
+
+
+def _touch(book: Any) -> bytes:
+    return pack_side(book["bids"], TOUCH_LEVELS) + pack_side(book["asks"], TOUCH_LEVELS)
 
 
 @dataclass
@@ -38,8 +46,17 @@ class BookTap:
         Bronze channels to record.
     depth, interval_ms
         Levels a side of an `orderbook` row; least receive time between two rows of a market, 0 = each update.
+    losses
+        Makes the ledger's rows.
     on_fresh
         Called with a symbol whose book is whole again.
+
+    Attributes
+    ----------
+    invalid
+        Symbols whose book has a hole: nothing is recorded of it until it was filled anew.
+    probes
+        Silent streams that are asked for anew, and since when (ns).
     """
 
     def __init__(
@@ -51,11 +68,14 @@ class BookTap:
         interval_ms: int,
         buffer: EventBuffer,
         gaps: OpenGaps,
+        losses: Losses,
         counters: CcxtCounters,
         on_fresh: Callable[[str], None],
     ) -> None:
         self._exchange, self._depth, self._interval_ns = exchange, depth, interval_ms * 1_000_000
         self._buffer, self._gaps, self._count, self._on_fresh = buffer, gaps, counters, on_fresh
+        self._losses, self.probes = losses, dict[Stream, int]()
+        self._before: dict[str, bytes] = {}
         self._channels = tuple(c for c in BOOK_CHANNELS if c in set(record))
         self._snapshots, self._deltas = "orderbook" in self._channels, "l2" in self._channels
         self._markets: dict[str, _Market] = {}
@@ -78,6 +98,8 @@ class BookTap:
                 return
             self.invalid.discard(symbol)
             self._on_fresh(symbol)
+        if self.probes:
+            self._probed(symbol, book, now)
         market = self._markets.get(symbol)
         if market is None:
             market = self._markets[symbol] = _Market()
@@ -94,6 +116,23 @@ class BookTap:
             self._snapshot(symbol, book, market, now)
         else:
             market.dirty = book
+
+    def probe(self, symbol: str, book: Any) -> None:
+        """Remember what a silent book was like, to compare it with what is sent anew."""
+        if book is not None and symbol not in self.invalid:
+            self._before[symbol], book.stale = _touch(book), True
+
+    def _probed(self, symbol: str, book: Any, now: int) -> None:
+        """Tell from the first that a silent book says again whether it was quiet or something was missed."""
+        since, before = self.probes.pop((symbol, "orderbook"), None), self._before.pop(symbol, None)
+        if since is None or before is None:
+            return
+        if getattr(book, "stale", False):
+            book.stale = False  # It goes on where it was: the numbering, where there is one, tells the rest.
+        elif _touch(book) != before:
+            streams = [(symbol, c) for c in self._channels if (symbol, c) not in self._gaps]
+            detail = "the book had changed while nothing came"
+            self._buffer.extend(self._losses.ended(streams, since=since, now=now, reason="stall", detail=detail))
 
     def due(self, now: int) -> None:
         """Publish the changed books whose interval is over, also when nothing follows in a quiet market."""

@@ -93,7 +93,21 @@ class Hooks(Protocol):
 
 
 class TapClient(Client):  # type: ignore[misc]
-    """CCXT's client of one websocket, with hooks in the places that every frame passes."""
+    """CCXT's client of one websocket, with hooks in the places that every frame passes.
+
+    Attributes
+    ----------
+    calls
+        The watch call that each message hash belongs to.
+    topics
+        Names that were subscribed to, where an exchange takes a list of them (`params`).
+    renewed
+        Message hashes whose next end of a subscription is half of a new beginning.
+    check
+        Of the venue's numbering; None where there is none.
+    heard, heard_ns
+        When the last message came: monotonic seconds, and the receive clock.
+    """
 
     hooks: Hooks
 
@@ -101,6 +115,8 @@ class TapClient(Client):  # type: ignore[misc]
         """Take up the hooks: CCXT made the client as one of its own class."""
         self.hooks = hooks
         self.calls: dict[str, Call] = {}
+        self.topics: set[str] = set()
+        self.renewed: set[str] = set()
         self.connection_id = secrets.token_hex(4)
         self.check: Any = None
         self.heard, self.heard_ns = 0.0, 0
@@ -182,6 +198,9 @@ class TapClient(Client):  # type: ignore[misc]
 
     async def send(self, message: Any) -> Any:
         """Send, and let the hooks see what."""
+        names = message.get("params") if isinstance(message, dict) else None
+        if isinstance(names, list):
+            self.topics.update(name for name in names if isinstance(name, str))
         self.hooks.on_sending(self, message)
         return await super().send(message)
 
@@ -250,3 +269,11 @@ def _is_ticker(result: Any) -> bool:
         return True
     first = next(iter(result.values()), None)
     return isinstance(first, dict) and "bid" in first and "symbol" in first
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of a binary frame; what is no text is kept byte for byte in Latin 1."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

@@ -13,6 +13,9 @@ from ccxt.async_support.base.ws import order_book, order_book_side
 
 from daedalus.shared.errors import MalformedError
 
+#: Levels a side of a book; the furthest from the touch go first.
+LEVELS_MAX = 50_000
+
 Kind = Literal["plain", "counted", "indexed"]
 Change = tuple[int, float, float]
 
@@ -122,3 +125,12 @@ def book_class(kind: Kind, is_logged: bool) -> Any:
                 self.log = self["bids"].log = self["asks"].log = []
 
     return Book
+
+
+def cut_books(books: Iterable[Any]) -> None:
+    """Keep books bounded: an exchange may add levels for months, and never take away those nobody reaches."""
+    for book in books:
+        for side in (book["bids"], book["asks"]):
+            if len(side) > LEVELS_MAX:
+                side._depth = LEVELS_MAX
+                side.limit()

@@ -3,15 +3,19 @@
 CCXT is imported when a collector is made, and nowhere before: it takes a second or two and 100 MB.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.ccxt_markets import Plan
-from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
+from daedalus.ingestion.collectors.ccxt_settings import FEEDS, Carried, Settings
 from daedalus.ingestion.collectors.ccxt_urls import first_socket
+from daedalus.ingestion.collectors.ccxt_venues import venue_of
 from daedalus.ingestion.collectors.pace import HostPaces
+from daedalus.ingestion.collectors.skew import SkewMeter
+from daedalus.ingestion.collectors.watchdog import Watchdog
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.events import ALL, Event, Gap
@@ -25,8 +29,6 @@ ALIASES = {"coinbaseadvanced": "coinbase"}
 GATHER_S, TICK_S = 0.01, 0.2
 #: Events handed to the driver at once.
 CHUNK = 1000
-#: The bronze channels that each kind of watch feeds.
-_FEEDS = {"trades": ("trades",), "orderbook": ("orderbook", "l2"), "ticker": ("ticker",), "bidsasks": ("ticker",)}
 
 
 class CcxtCollector:
@@ -51,6 +53,11 @@ class CcxtCollector:
         Levels a side of an `orderbook` row, and the least time between two of them (0 = every update).
     stall_timeout_seconds
         Silence after which a connection counts as dead.
+    stall_timeouts
+        Silence after which a channel of one market is asked for anew while the others go on, seconds by `orderbook`
+        (l2 too), `trades` and `ticker`; None never. What is not named is the venue's own (`ccxt_venues`).
+    subscribe_timeout_seconds
+        How long the exchange may take to send what it is asked for anew.
     max_frame_mb
         The longest frame accepted, MiB.
     ws_url, rest_url
@@ -78,6 +85,8 @@ class CcxtCollector:
         max_orderbook_depth: int = 20,
         orderbook_interval_ms: int = 1000,
         stall_timeout_seconds: float = 120.0,
+        stall_timeouts: Mapping[str, float | None] = MappingProxyType({}),
+        subscribe_timeout_seconds: float = 20.0,
         max_frame_mb: float = 64,
         ws_url: str | None = None,
         rest_url: str | None = None,
@@ -94,6 +103,7 @@ class CcxtCollector:
             depth=max_orderbook_depth,
             interval_ms=orderbook_interval_ms,
             stall_s=stall_timeout_seconds,
+            answer_s=subscribe_timeout_seconds,
             max_frame_bytes=int(max_frame_mb * (1 << 20)),
             ws_url=ws_url,
             rest_url=rest_url,
@@ -102,11 +112,33 @@ class CcxtCollector:
         self._clock = clock or SystemClock()
         self._pace = (paces or HostPaces(self._clock)).of(ws_url or socket_of(self._settings.exchange_id))
         self.gaps: OpenGaps = _Gaps(self.exchange, self._undelivered_ns)
-        self._carried = Carried(self.gaps)
+        self._carried = Carried(self.gaps, self._watchdog(stall_timeouts))
         self.counters = self._carried.counters
         self._session: Session | None = None
         self._plan = Plan()
         self._handed_ns: int | None = None
+
+    def _watchdog(self, stall_timeouts: Mapping[str, float | None]) -> Watchdog:
+        """Return what finds silent streams; where only frames are recorded nobody hears streams, only connections."""
+        if set(self._settings.record) == {"frames"}:
+            return Watchdog({})
+        timeouts = {**venue_of(self._settings.exchange_id).stall_timeouts, **stall_timeouts}
+        return Watchdog({**timeouts, "bidsasks": timeouts["ticker"]})
+
+    @property
+    def skew(self) -> SkewMeter:
+        """The exchange's clock against this machine's."""
+        return self._carried.skew
+
+    def live(self) -> Collection[Stream]:
+        """Return the streams that the present connection delivers: books that came, flows that were asked for."""
+        return self._session.live() if self._session is not None else ()
+
+    def inherit(self, other: "CcxtCollector") -> None:
+        """Know the markets, what another collector has recorded, and what the exchange refused it."""
+        mine, its = self._carried, other._carried
+        mine.memory, mine.refused, mine.hopeless = its.memory.copy(), set(its.refused), set(its.hopeless)
+        mine.source, mine.loaded_at = its.source, its.loaded_at
 
     def streams(self) -> Iterable[Stream]:
         """Return the (symbol, channel) pairs that it records; none before the markets are known."""
@@ -114,7 +146,7 @@ class CcxtCollector:
         for call in self._plan.calls:
             for symbol in call.symbols:
                 if (symbol, call.channel) not in self._carried.refused:
-                    found |= {(symbol, channel): None for channel in _FEEDS[call.channel] if channel in record}
+                    found |= {(symbol, channel): None for channel in FEEDS[call.channel] if channel in record}
         if self._plan.calls and "frames" in record:
             found[ALL, "frames"] = None
         return list(found)

@@ -118,6 +118,13 @@ class TapExchange:
             return bool(call.market_type == "spot")
         return bool(super().is_spot_url(client))  # type: ignore[misc]
 
+    def clean_unsubscription(self, client: Any, sub_hash: Any, unsub_hash: Any, *args: Any, **kwargs: Any) -> None:
+        """Forget a subscription, unless it was ended to be begun anew: handlers pass over what is not subscribed to."""
+        if sub_hash in client.renewed:
+            client.renewed.discard(sub_hash)
+        else:
+            super().clean_unsubscription(client, sub_hash, unsub_hash, *args, **kwargs)  # type: ignore[misc]
+
     # Books made of a snapshot by REST: CCXT applies what came meanwhile all at once, and tells of the end alone.
 
     async def load_order_book(self, client: Any, message_hash: str, *args: Any, **kwargs: Any) -> Any:

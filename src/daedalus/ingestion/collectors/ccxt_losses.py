@@ -59,6 +59,10 @@ class Losses:
             self._row(stream, since, now, reason, missed, detail) for stream in every if stream[1] not in BOOK_CHANNELS
         ]
 
+    def ended(self, streams: Iterable[Stream], *, since: int, now: int, reason: str, detail: str) -> list[Gap]:
+        """Return the rows of losses that are over, books' too: the streams are whole from now on."""
+        return [self._row(stream, since, now, reason, None, detail) for stream in streams]
+
     def failed(self, kind: str, detail: str, streams: Iterable[Stream], now: int) -> list[Gap]:
         """Enter a frame that could not be read; return rows unless like ones were returned within `SHARE_NS`.
 

@@ -88,6 +88,10 @@ class Plan:
     aliases: list[tuple[str, str]] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
 
+    def streams(self) -> list[tuple[str, str]]:
+        """Return the (symbol, channel) pairs that calls name."""
+        return [(symbol, call.channel) for call in self.calls for symbol in call.symbols]
+
     def symbols(self, channel: str) -> frozenset[str]:
         """Return the symbols that calls of a channel name."""
         return frozenset(symbol for call in self.calls if call.channel == channel for symbol in call.symbols)

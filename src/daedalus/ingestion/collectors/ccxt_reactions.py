@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 from ccxt.base.errors import BaseError, ChecksumError, InvalidNonce
 
+from daedalus.ingestion.collectors.base import Stream
 from daedalus.ingestion.collectors.ccxt_client import TapClient
 from daedalus.ingestion.collectors.ccxt_errors import Redactor, is_transient
 from daedalus.ingestion.collectors.ccxt_losses import BOOK_CHANNELS
 from daedalus.ingestion.collectors.ccxt_markets import Call
 from daedalus.ingestion.collectors.ccxt_names import MarketNames, channels_of
-from daedalus.ingestion.collectors.ccxt_resync import Resyncs
 from daedalus.ingestion.collectors.ccxt_sequence import Hole
 from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
 from daedalus.ingestion.collectors.ccxt_subscriptions import Subscriptions
@@ -23,10 +23,12 @@ from daedalus.ingestion.collectors.ccxt_tap import Tap
 from daedalus.ingestion.collectors.ccxt_venues import Venue
 from daedalus.shared.clock import Clock
 from daedalus.shared.errors import CollectorError, TransientCollectorError
-from daedalus.shared.events import ALL
+from daedalus.shared.events import ALL, Event
 
 log = structlog.get_logger(__name__)
 
+#: Tries after which the connection is given up for the sake of one book, once: CCXT may have lost its way.
+TRIES_MAX = 5
 #: How often, in seconds, and how many different complaints are logged.
 SAID_AGAIN_S, SAID_MAX = 60.0, 100
 
@@ -56,7 +58,6 @@ class Reactions:
         venue: Venue,
         tap: Tap,
         redact: Redactor,
-        resyncs: Resyncs,
         subscriptions: Subscriptions,
         clock: Clock,
         ends: Callable[[BaseException], bool],
@@ -65,7 +66,7 @@ class Reactions:
         self.names = MarketNames()
         self._exchange, self._settings, self._carried, self._venue = exchange, settings, carried, venue
         self._tap, self._redact, self._count = tap, redact, carried.counters
-        self._resyncs, self._subscriptions = resyncs, subscriptions
+        self._subscriptions = subscriptions
         self._clock, self._ends, self._fail = clock, ends, fail
         self._said: dict[str, float] = {}
 
@@ -95,19 +96,29 @@ class Reactions:
         if book is not None:
             book.stale = True
         self.names.undone(symbol)
-        if self._resyncs.request(symbol):
-            self._count.resyncs += 1
 
     def fresh(self, symbol: str) -> None:
         """Take note that a book is whole again."""
-        self._resyncs.done(symbol)
         self._carried.hopeless.discard(symbol)
 
-    def hopeless(self, symbol: str) -> None:
-        """Try a new connection for a book that never came, but not again and again for the same market."""
-        if symbol not in self._carried.hopeless:
-            self._carried.hopeless.add(symbol)
-            self._fail(TransientCollectorError(f"the book of {symbol} did not come again", reason="sequence_gap"))
+    def unanswered(self, stream: Stream, since: int, tries: int, now: int) -> list[Event]:
+        """Enter that a stream was asked for and has not come.
+
+        A book that never comes is worth a new connection, but not again and again for the same market.
+        """
+        symbol, channel = stream
+        detail = f"{channel} of {symbol} fell silent while the connection lives"
+        if channel == "orderbook":
+            self.broken(symbol, "stall", detail, since=since)
+            if tries >= TRIES_MAX and symbol not in self._carried.hopeless:
+                self._carried.hopeless.add(symbol)
+                self._fail(TransientCollectorError(f"the book of {symbol} did not come", reason="stall"))
+            return []
+        bronze = "trades" if channel == "trades" else "ticker"
+        if bronze not in self._settings.record:
+            return []
+        gaps = self._carried.gaps
+        return list(gaps.open([(symbol, bronze)], since=since, now=now, reason="stall", detail=detail))
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
@@ -123,7 +134,7 @@ class Reactions:
             if self._is_wanted(symbol, channel)
         ]
         books = {symbol for symbol, channel in streams if channel == "orderbook"}
-        if books and len(books) == len(streams) and all(symbol in self._resyncs for symbol in books):
+        if books and len(books) == len(streams) and all(symbol in self._tap.resync for symbol in books):
             return  # An update of a book that is being had anew: within its gap.
         self._tap.failed(error, streams)
         for symbol in books:

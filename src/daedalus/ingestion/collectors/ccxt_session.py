@@ -12,21 +12,26 @@ import orjson
 import structlog
 from ccxt.base.errors import AuthenticationError
 
-from daedalus.ingestion.collectors.ccxt_client import ConnectionOverError, TapClient
+from daedalus.ingestion.collectors.base import Stream
+from daedalus.ingestion.collectors.ccxt_asking import Asking
+from daedalus.ingestion.collectors.ccxt_client import ConnectionOverError, TapClient, text_of
+from daedalus.ingestion.collectors.ccxt_client_books import cut_books
 from daedalus.ingestion.collectors.ccxt_errors import BANS, Redactor, translate
 from daedalus.ingestion.collectors.ccxt_exchange import NO_HOOKS, make_exchange
 from daedalus.ingestion.collectors.ccxt_markets import Call, Plan, plan_calls
 from daedalus.ingestion.collectors.ccxt_names import MarketNames
 from daedalus.ingestion.collectors.ccxt_reactions import Reactions
-from daedalus.ingestion.collectors.ccxt_resync import Resyncs
+from daedalus.ingestion.collectors.ccxt_report import report
 from daedalus.ingestion.collectors.ccxt_sequence import REPEATED
-from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
+from daedalus.ingestion.collectors.ccxt_settings import FEEDS, Carried, Settings
 from daedalus.ingestion.collectors.ccxt_subscriptions import Subscriptions
 from daedalus.ingestion.collectors.ccxt_tap import Tap
 from daedalus.ingestion.collectors.ccxt_venues import venue_of
 from daedalus.ingestion.collectors.pace import HostPace
+from daedalus.ingestion.collectors.upkeep import Upkeep
 from daedalus.shared.clock import Clock
-from daedalus.shared.errors import CollectorError, MalformedError, RefusedError, TransientCollectorError
+from daedalus.shared.errors import CollectorError, MalformedError, TransientCollectorError
+from daedalus.shared.events import ALL
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +39,6 @@ log = structlog.get_logger(__name__)
 MARKETS_AGE_MAX_S = 86_400.0
 #: The longest text that is no JSON and yet no fault: "pong" and the like.
 CONTROL_MAX = 64
-#: Levels a side of CCXT's books; the furthest from the touch go first.
-LEVELS_MAX = 50_000
 #: How long an orderly close may take.
 CLOSE_S = 2.0
 
@@ -67,19 +70,7 @@ class Session:
         self.max_frame_bytes, self.has_l2 = settings.max_frame_bytes, "l2" in settings.record
         self._venue = venue_of(settings.exchange_id)
         self._redact = Redactor(settings.config.get(name) for name in ("apiKey", "secret", "password"))
-        self.tap = Tap(
-            exchange=settings.exchange,
-            record=settings.record,
-            depth=settings.depth,
-            interval_ms=settings.interval_ms,
-            venue=self._venue,
-            clock=clock,
-            gaps=carried.gaps,
-            memory=carried.memory,
-            counters=carried.counters,
-            on_broken=lambda symbol, reason, detail: self._react.broken(symbol, reason, detail),
-            on_fresh=lambda symbol: self._react.fresh(symbol),
-        )
+        self.tap = self._make_tap()
         self.buffer = self.tap.buffer
         self._count = carried.counters
         self._record_frames = "frames" in settings.record
@@ -96,14 +87,6 @@ class Session:
             ws_url=settings.ws_url,
             rest_url=settings.rest_url,
         )
-        self._resyncs = Resyncs(
-            ask=lambda symbols: self._subscriptions.ask_books(symbols),
-            pace=pace.messages,
-            clock=clock,
-            exchange=settings.exchange,
-            describe=self._redact.text,
-            on_hopeless=lambda symbol: self._react.hopeless(symbol),
-        )
         self._subscriptions = Subscriptions(
             exchange=self._exchange,
             clients=self._clients,
@@ -115,6 +98,17 @@ class Session:
             redact=self._redact,
             on_error=self._ends,
             on_refused=self._fail,
+            on_left_out=lambda stream: self._upkeep and self._upkeep.forget([stream]),
+        )
+        self._asking = Asking(
+            exchange=self._exchange,
+            clients=self._clients,
+            start=self._subscriptions.start,
+            venue=self._venue,
+            depth=self._venue.depth(settings.depth),
+            pace=pace.messages,
+            name=settings.exchange,
+            describe=self._redact.text,
         )
         self._react = Reactions(
             exchange=self._exchange,
@@ -123,12 +117,54 @@ class Session:
             venue=self._venue,
             tap=self.tap,
             redact=self._redact,
-            resyncs=self._resyncs,
             subscriptions=self._subscriptions,
             clock=clock,
             ends=self._ends,
             fail=self._fail,
         )
+        carried.skew.reset()
+        self._upkeep: Upkeep | None = None
+
+    def _make_tap(self) -> Tap:
+        return Tap(
+            exchange=self._settings.exchange,
+            record=self._settings.record,
+            depth=self._settings.depth,
+            interval_ms=self._settings.interval_ms,
+            venue=self._venue,
+            clock=self._clock,
+            gaps=self._carried.gaps,
+            memory=self._carried.memory,
+            counters=self._carried.counters,
+            skew=self._carried.skew,
+            heard=self._carried.watchdog.heard,
+            on_broken=lambda symbol, reason, detail: self._react.broken(symbol, reason, detail),
+            on_fresh=lambda symbol: self._react.fresh(symbol),
+        )
+
+    def _keep_up(self) -> Upkeep:
+        """Return what sees to the streams, from now on."""
+        return Upkeep(
+            exchange=self._settings.exchange,
+            taker=self.tap,
+            watchdog=self._carried.watchdog,
+            streams=self.plan.streams(),
+            book="orderbook",
+            ask=self._ask,
+            unanswered=self._react.unanswered,
+            answer_s=self._settings.answer_s,
+            clock=self._clock,
+        )
+
+    def _ask(self, channel: str, symbols: Iterable[str]) -> None:
+        """Have streams sent again: those that fell silent, and books that have a hole."""
+        for symbol in symbols:
+            is_silent = (symbol, channel) in self.tap.probes
+            if channel == "orderbook":
+                self._count.resyncs += 1
+            if is_silent:
+                self.tap.probe((symbol, channel), self._exchange.orderbooks.get(symbol))
+            self._asking.want(channel, symbol, is_silent)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -150,45 +186,24 @@ class Session:
         markets = self._exchange.markets
         settings = self._settings
         self.plan = plan_calls(settings.channels, self._exchange.has, markets, self._venue, self._carried.refused)
-        self._report()
+        report(self.plan, self._exchange.has, settings, self._carried.refused)
         self.tap.wanted = {c: self.plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}
         every = {symbol for call in self.plan.calls for symbol in call.symbols}
         self._names = self._react.names = MarketNames({symbol: markets[symbol] for symbol in every})
         self._tasks = [
             asyncio.create_task(self._subscriptions.run(self.plan.calls), name=f"subscribe-{settings.exchange}"),
-            asyncio.create_task(self._resyncs.run(), name=f"resync-{settings.exchange}"),
+            asyncio.create_task(self._asking.run(), name=f"ask-{settings.exchange}"),
         ]
+        self._upkeep = self._keep_up()
 
     async def _load_markets(self) -> None:
-        carried, now = self._carried, self._clock.monotonic()
+        carried, exchange, now = self._carried, self._exchange, self._clock.monotonic()
         if carried.source is not None and now - carried.loaded_at < MARKETS_AGE_MAX_S:
-            self._exchange.set_markets_from_exchange(carried.source)
-        await self._exchange.load_markets()
-        if carried.source is None or self._exchange.markets is not carried.source.markets:
+            exchange.set_markets_from_exchange(carried.source)
+        await exchange.load_markets()
+        if carried.source is None or exchange.markets is not carried.source.markets:
             carried.loaded_at = now
-        carried.source = self._exchange
-
-    def _report(self) -> None:
-        """Name what cannot be recorded; the others go on."""
-        plan, exchange = self.plan, self._settings.exchange
-        for method, symbol, near in plan.unknown:
-            log.error("symbol_unknown", exchange=exchange, method=method, symbol=symbol, did_you_mean=near or None)
-        can = sorted(name for name, yes in self._exchange.has.items() if yes is True and name.startswith("watch"))
-        for method in plan.unsupported:
-            log.error("method_unsupported", exchange=exchange, method=method, there_are=can)
-        for symbol in plan.conflicts:
-            log.error("quotes_left_out", exchange=exchange, symbol=symbol, why="they would spoil its order book")
-        for symbol, other in plan.aliases:
-            log.info("symbol_alias", exchange=exchange, symbol=symbol, recorded_as=other)
-        if plan.calls:
-            return
-        wrong = [f"{symbol} (did you mean {near}?)" if near else symbol for _, symbol, near in plan.unknown]
-        wrong += [f"{method} (it has {', '.join(can)})" for method in plan.unsupported]
-        wrong += [f"{symbol} (refused)" for symbol, _ in sorted(self._carried.refused)]
-        raise RefusedError(
-            f"{exchange} has nothing of what ccxt.exchanges.{self._settings.exchange_id}.channels asks for: "
-            f"{'; '.join(wrong) or 'it names no symbols'}"
-        )
+        carried.source = exchange
 
     async def close(self) -> None:
         """Close the connections and all that belongs to them. Markets are kept for the next time."""
@@ -213,15 +228,17 @@ class Session:
 
     def tick(self) -> None:
         """Do what is due a few times a second."""
-        self.tap.tick(self._clock.now_ns())
-        self._resyncs.tick()
+        now_ns = self._clock.now_ns()
+        self.tap.tick(now_ns)
+        if self._upkeep is not None:
+            try:
+                self.buffer.extend(self._upkeep.tick(now_ns))
+            except TransientCollectorError as error:
+                self._fail(error)
+            self.buffer.commit()
         self._subscriptions.tick(self.tap.live)
         self._check_silence(self._clock.monotonic())
-        for book in self._exchange.orderbooks.values():
-            for side in (book["bids"], book["asks"]):
-                if len(side) > LEVELS_MAX:
-                    side._depth = LEVELS_MAX
-                    side.limit()
+        cut_books(self._exchange.orderbooks.values())
 
     def _check_silence(self, now: float) -> None:
         """End a connection on which nothing comes any more. What is finer than a connection belongs here too."""
@@ -230,6 +247,15 @@ class Session:
                 self._was_silent = True
                 text = f"{client.url}: nothing came for {self._settings.stall_s:g} s"
                 self._fail(TransientCollectorError(text, reason="stall"))
+
+    def live(self) -> set[Stream]:
+        """Return what comes, by bronze channel: of what something came, and flows that were asked for a while ago."""
+        if not any(client.isConnected for client in self._clients):
+            return set()
+        record = self._settings.record
+        quiet = {stream for stream in self._subscriptions.settled() if stream[1] != "orderbook"}
+        found = {(symbol, c) for symbol, kind in self.tap.live | quiet for c in FEEDS[kind] if c in record}
+        return found | ({(ALL, "frames")} if self._record_frames else set())
 
     def rewrite(self, symbols: Iterable[str]) -> None:
         """Let the next `l2` rows of these books be whole snapshots."""
@@ -304,7 +330,7 @@ class Session:
         """Take a frame: record it, check its number, let CCXT's handler have it."""
         clock, tap = self._clock, self.tap
         now = clock.now_ns()
-        text = data if isinstance(data, str) else _text(data)
+        text = data if isinstance(data, str) else text_of(data)
         tap.begin(text, now)
         self._count.frames += 1
         try:
@@ -369,11 +395,3 @@ class Session:
     def on_complaint(self, client: TapClient, error: BaseException) -> None:
         """Hear a complaint of the exchange."""
         self._react.complained(error)
-
-
-def _text(data: bytes) -> str:
-    """Return the text of a binary frame; what is no text is kept byte for byte in Latin 1."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")

@@ -7,6 +7,11 @@ from typing import Any
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.ccxt_events import CcxtCounters
 from daedalus.ingestion.collectors.ccxt_trades import TradeMemory
+from daedalus.ingestion.collectors.skew import SkewMeter
+from daedalus.ingestion.collectors.watchdog import Watchdog
+
+#: The bronze channels that each kind of watch feeds.
+FEEDS = {"trades": ("trades",), "orderbook": ("orderbook", "l2"), "ticker": ("ticker",), "bidsasks": ("ticker",)}
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Settings:
     depth: int
     interval_ms: int
     stall_s: float
+    answer_s: float
     max_frame_bytes: int
     ws_url: str | None
     rest_url: str | None
@@ -43,6 +49,8 @@ class Carried:
     """
 
     gaps: OpenGaps
+    watchdog: Watchdog
+    skew: SkewMeter = field(default_factory=SkewMeter)
     memory: TradeMemory = field(default_factory=TradeMemory)
     counters: CcxtCounters = field(default_factory=CcxtCounters)
     refused: set[Stream] = field(default_factory=set)

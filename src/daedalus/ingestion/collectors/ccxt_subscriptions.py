@@ -1,11 +1,10 @@
-"""Subscribing through CCXT's watch methods: at a pace, with refusals named, and again for single books.
+"""Subscribing through CCXT's watch methods: at a pace, with refusals named.
 
 Imports CCXT: import this module only where it is needed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import structlog
@@ -25,10 +24,10 @@ log = structlog.get_logger(__name__)
 RETRY_S, RETRY_MAX_S = 1.0, 60.0
 #: How often a subscription that the exchange refuses, for no reason that is final, is tried.
 TRIES_MAX = 3
+#: So long after it was asked for, a subscription is believed to work.
+SETTLE_S = 5.0
 #: How long a stream may take to say something before this is logged.
 SILENT_S = 60.0
-#: How long CCXT's unwatch may take.
-UNWATCH_S = 10.0
 
 
 class Subscriptions:
@@ -44,6 +43,8 @@ class Subscriptions:
         Takes errors that end the connection; returns whether this was one.
     on_refused
         Called with the error to end with when nothing is left to watch.
+    on_left_out
+        Called with what the exchange does not take.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Subscriptions:
         redact: Redactor,
         on_error: Callable[[BaseException], bool],
         on_refused: Callable[[RefusedError], None],
+        on_left_out: Callable[[Stream], None],
     ) -> None:
         self._exchange, self._clients, self._venue = exchange, clients, venue
         self._settings, self._carried, self._redact = settings, carried, redact
         self._pace, self._clock = pace, clock
-        self._on_error, self._on_refused = on_error, on_refused
+        self._on_error, self._on_refused, self._on_left_out = on_error, on_refused, on_left_out
         self._depth = venue.depth(settings.depth)
+        self._started_at: dict[Call, float] = {}
         self._wanted: set[tuple[str, str]] = set()
         self._tasks: dict[Call, asyncio.Task[None]] = {}
         self._split: set[Call] = set()
@@ -82,6 +85,11 @@ class Subscriptions:
         """Return the calls that are being made."""
         return list(self._tasks)
 
+    def settled(self) -> set[Stream]:
+        """Return what was subscribed to so long ago that it comes, if there is anything to tell."""
+        since = self._clock.monotonic() - SETTLE_S
+        return {(s, call.channel) for call, at in self._started_at.items() if at < since for s in call.symbols}
+
     def tick(self, live: Set[Stream]) -> None:
         """Name what was subscribed to and has not said anything: quiet markets, or names that mean nothing there."""
         if self._silent_at is None or self._clock.monotonic() < self._silent_at:
@@ -94,12 +102,14 @@ class Subscriptions:
     async def _start_all(self, calls: Sequence[Call]) -> None:
         for call in calls:
             await self._pace.take()
-            self._start(call)
+            self.start(call)
 
-    def _start(self, call: Call) -> None:
+    def start(self, call: Call) -> None:
+        """Make a call, in the place of an earlier one of its kind."""
         before = self._tasks.pop(call, None)
         if before is not None:
             before.cancel()
+        self._started_at[call] = self._clock.monotonic()
         self._tasks[call] = asyncio.create_task(self._watch(call), name=f"watch-{self._settings.exchange}")
 
     async def close(self) -> None:
@@ -164,6 +174,7 @@ class Subscriptions:
         if (symbol, channel) in self._carried.refused:
             return
         self._carried.refused.add((symbol, channel))
+        self._on_left_out((symbol, channel))
         said, exchange = self._redact.text(error), self._settings.exchange
         log.error(
             "symbol_refused", exchange=exchange, symbol=symbol, channel=channel, exchange_said=said, action="left out"
@@ -193,63 +204,3 @@ class Subscriptions:
         future = client.futures.pop(message_hash, None)
         if future is not None:
             future.cancel()
-
-    # -- single books -------------------------------------------------------------------------------------------------
-
-    async def ask_books(self, symbols: list[str]) -> None:
-        """Have the books of these symbols sent again."""
-        if self._venue.resync == "send":
-            await self._send_again(symbols)
-            return
-        for symbol in symbols:
-            for client, message_hash, call in list(self._book_hashes(symbol)):
-                if self._venue.resync == "rest":
-                    await self._fetch_again(client, message_hash, symbol)
-                else:
-                    await self._watch_again(client, message_hash, call, symbol)
-
-    def _book_hashes(self, symbol: str) -> Iterator[tuple[TapClient, str, Call]]:
-        """Yield where a book is watched."""
-        for client in self._clients:
-            for message_hash, call in client.calls.items():
-                is_it = call.channel == "orderbook" and symbol in call.symbols
-                if is_it and not client.is_over and call.symbol_in(message_hash) == symbol:
-                    yield client, message_hash, call
-
-    async def _send_again(self, symbols: list[str]) -> None:
-        """Unsubscribe and subscribe in the exchange's own words, in one message for each connection."""
-        for client in self._clients:
-            mine = {s for s in symbols for c, _, _ in self._book_hashes(s) if c is client}
-            if not mine or self._venue.resubscribe is None:
-                continue
-            markets = [self._exchange.market(symbol) for symbol in sorted(mine)]
-            for message in self._venue.resubscribe(markets, self._depth):
-                await self._pace.take()
-                await client.send(message)
-
-    async def _fetch_again(self, client: TapClient, message_hash: str, symbol: str) -> None:
-        """Begin the book anew: CCXT keeps the deltas while the snapshot is fetched, and applies them to it."""
-        exchange, market = self._exchange, self._exchange.market(symbol)
-        kind = market["type"]
-        if market.get("contract") and kind != "option":
-            kind = "linear" if market.get("linear") else "inverse"
-        subscription = {"name": "depth", "symbol": symbol, "symbols": [symbol], "type": kind, "params": {}}
-        exchange.orderbooks[symbol] = exchange.order_book({}, None)
-        client.subscriptions[message_hash] = subscription
-        await exchange.fetch_order_book_snapshot(client, None, subscription)
-
-    async def _watch_again(self, client: TapClient, message_hash: str, call: Call, symbol: str) -> None:
-        exchange = self._exchange
-        if self._venue.resync == "mark":
-            client.subscriptions[message_hash] = "resync"
-            exchange.orderbooks.pop(symbol, None)
-        else:
-            CALL.set(None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(UNWATCH_S):
-                    if exchange.has.get("unWatchOrderBook") is True:
-                        await exchange.un_watch_order_book(symbol)
-                    elif exchange.has.get("unWatchOrderBookForSymbols") is True:
-                        await exchange.un_watch_order_book_for_symbols([symbol])
-            client.subscriptions.pop(message_hash, None)
-        self._start(next(one for one in call.alone() if one.symbols == (symbol,)))

@@ -12,13 +12,14 @@ import msgspec
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.ccxt_books import BookTap
 from daedalus.ingestion.collectors.ccxt_buffer import EventBuffer
-from daedalus.ingestion.collectors.ccxt_events import CcxtCounters, ticker_event, trade_event
+from daedalus.ingestion.collectors.ccxt_events import CcxtCounters, ticker_event, time_us, trade_event
 from daedalus.ingestion.collectors.ccxt_losses import Losses
 from daedalus.ingestion.collectors.ccxt_trades import TradeMemory
 from daedalus.ingestion.collectors.ccxt_venues import Venue
+from daedalus.ingestion.collectors.skew import SkewMeter
 from daedalus.shared.clock import Clock
 from daedalus.shared.errors import MalformedError
-from daedalus.shared.events import ALL, Frame, Gap, Ticker
+from daedalus.shared.events import ALL, Frame, Gap, Ticker, Trade
 
 #: Where in a frame an exchange says what kind of message it is.
 HEAD = 400
@@ -35,8 +36,10 @@ class Tap:
         Bronze channels to record.
     depth, interval_ms
         Of `orderbook` rows.
-    gaps, memory, counters
+    gaps, memory, counters, skew
         Carried over connections.
+    heard
+        When each stream was last heard, ns; written to.
     on_broken
         Called with a symbol whose book must be had anew, and why.
 
@@ -46,6 +49,8 @@ class Tap:
         Symbols by what is watched of them: trades, orderbook, ticker, bidsasks. Set once they are known.
     live
         (symbol, what) of which something came.
+    resync, probes
+        See `upkeep.Taker`.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Tap:
         gaps: OpenGaps,
         memory: TradeMemory,
         counters: CcxtCounters,
+        skew: SkewMeter,
+        heard: dict[Stream, int],
         on_broken: Callable[[str, str, str], None],
         on_fresh: Callable[[str], None],
     ) -> None:
@@ -70,7 +77,7 @@ class Tap:
         self.frame_number = 0
         self._exchange, self._record, self._venue = exchange, frozenset(record), venue
         self._clock, self._gaps, self._memory, self._count = clock, gaps, memory, counters
-        self._on_broken = on_broken
+        self._on_broken, self._skew, self._heard = on_broken, skew, heard
         self.books = BookTap(
             exchange=exchange,
             record=self._record,
@@ -78,14 +85,17 @@ class Tap:
             interval_ms=interval_ms,
             buffer=self.buffer,
             gaps=gaps,
+            losses=self.losses,
             counters=counters,
             on_fresh=on_fresh,
         )
+        self.resync, self.probes = self.books.invalid, self.books.probes
         self._now: int | None = None
         self._text = ""
         self._is_past: bool | None = None
         self._first_seen: set[str] = set()
         self._trades_ns: dict[str, int] = {}
+        self._asked_ns: dict[Stream, int] = {}
         self._quoted: dict[str, Ticker] = {}
 
     # -- frames -------------------------------------------------------------------------------------------------------
@@ -141,6 +151,8 @@ class Tap:
         if symbol not in self.wanted.get("trades", ()):
             return
         self.live.add((symbol, "trades"))
+        self._heard[symbol, "trades"] = self.now()
+        probed = self._answered(symbol, "trades") if self.probes else None
         if "trades" not in self._record:
             return
         is_past = self._past_frame()
@@ -162,7 +174,10 @@ class Tap:
         except MalformedError as error:
             self.failed(error, [(symbol, "trades")])
             return
+        self._measure(now, event.timestamp)
         self._missing_trades(symbol, skipped if self._venue.trade_ids_consecutive else 0, now)
+        if probed is not None:
+            self._late(event, *probed)
         self._trades_ns[symbol] = now
         self.buffer.append(event)
 
@@ -188,6 +203,32 @@ class Tap:
             )
         self.buffer.extend(closed)
 
+    def _measure(self, now: int, exchange_us: int | None) -> None:
+        """Let the clocks be compared by what came in a frame just now."""
+        if self._now is not None and self._skew.is_due(now):
+            self._skew.add(now, exchange_us)
+
+    def probe(self, stream: Stream, book: Any) -> None:
+        """Note that a silent stream is asked for anew; `book` is what the symbol's is like, None if there is none."""
+        if stream[1] == "orderbook":
+            self.books.probe(stream[0], book)
+        else:
+            self._asked_ns.setdefault(stream, self._clock.now_ns())
+
+    def _answered(self, symbol: str, channel: str) -> tuple[int, int] | None:
+        """Take a stream that speaks out of those that are silent; return since when, and when it was asked for."""
+        since, asked = self.probes.pop((symbol, channel), None), self._asked_ns.pop((symbol, channel), None)
+        return None if since is None or asked is None else (since, asked)
+
+    def _late(self, event: Trade, since: int, asked: int) -> None:
+        """Enter that a silent stream was not quiet: what it tells of at last had happened before it was asked for."""
+        reading = self._skew.reading()
+        offset_us = reading.offset_ms * 1000 if reading else 0.0
+        if event.timestamp is not None and event.timestamp + offset_us < asked / 1000:
+            stream, detail = (event.symbol, "trades"), "trades had happened while nothing came"
+            rows = self.losses.ended([stream], since=since, now=event.collected_at, reason="stall", detail=detail)
+            self.buffer.extend(rows)
+
     def ticker(self, ticker: Any, kind: Literal["ticker", "bidsasks"]) -> None:
         """Take a ticker, or best quotes alone, that CCXT has just stored."""
         symbol = (ticker.get("symbol") or "") if isinstance(ticker, Mapping) else ""
@@ -196,6 +237,9 @@ class Tap:
         if symbol not in self.wanted.get(kind, ()):
             return
         self.live.add((symbol, kind))
+        self._heard[symbol, kind] = self.now()
+        if self.probes:
+            self._answered(symbol, kind)
         if "ticker" not in self._record:
             return
         try:
@@ -216,6 +260,7 @@ class Tap:
         self._quoted.clear()
 
     def _ticker(self, event: Ticker) -> None:
+        self._measure(event.collected_at, event.timestamp)
         if self._gaps:
             self.buffer.extend(self._gaps.close([(event.symbol, "ticker")], event.collected_at))
         self.buffer.append(event)
@@ -225,7 +270,9 @@ class Tap:
         if symbol not in self.wanted.get("orderbook", ()):
             return
         self.live.add((symbol, "orderbook"))
-        now = self.now()
+        now = self._heard[symbol, "orderbook"] = self.now()
+        if self._now is not None and self._skew.is_due(now):
+            self._skew.add(now, time_us(book["timestamp"], now, self._count))
         try:
             self.books.updated(symbol, book, message_hash, self.frame_number, now, nonce)
         except MalformedError as error:

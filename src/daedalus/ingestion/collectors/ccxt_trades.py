@@ -23,6 +23,17 @@ class TradeMemory:
     def __init__(self) -> None:
         self._markets: dict[str, _Market] = {}
 
+    def copy(self) -> "TradeMemory":
+        """Return an independent memory of the same trades, for a connection that another one stands beside.
+
+        It does not know which came last: until it is alone the other one goes on, and a jump would mean nothing.
+        """
+        other = TradeMemory()
+        for symbol, market in self._markets.items():
+            made = other._markets[symbol] = _Market()
+            made.ids, made.order = market.ids.copy(), market.order.copy()
+        return other
+
     def knows(self, symbol: str) -> bool:
         """Tell whether any trade of the market was seen."""
         return symbol in self._markets

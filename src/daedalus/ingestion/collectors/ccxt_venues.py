@@ -4,12 +4,21 @@
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from daedalus.ingestion.collectors.ccxt_events import Fields
+from daedalus.ingestion.collectors.ccxt_resubscribe import (
+    Message,
+    Resubscribe,
+    binance_again,
+    bybit_again,
+    coinbase_again,
+    kraken_again,
+    okx_again,
+)
 from daedalus.ingestion.collectors.ccxt_sequence import (
     BinanceCheck,
     BybitCheck,
@@ -19,7 +28,9 @@ from daedalus.ingestion.collectors.ccxt_sequence import (
     OkxCheck,
 )
 
-Message = dict[str, Any]
+#: How long a channel of a live connection may say nothing, seconds, where nothing better is known. Books of most
+#: markets change every second; trades and tickers come with matches, which may be rare.
+STALL_TIMEOUTS = MappingProxyType({"orderbook": 60.0, "trades": 300.0, "ticker": 300.0})
 NO_FIELDS = Fields()
 
 
@@ -62,8 +73,13 @@ class Venue:
     hello
         Messages to send when a connection is up.
     resync
-        "rest": fetch the book's snapshot again, deltas go on; "mark": tell CCXT that the next watch is to subscribe
-        again; "send": unsubscribe and subscribe with `resubscribe`'s messages; "watch": CCXT's own unwatch and watch.
+        How a book with a hole is made whole. "rest": fetch its snapshot again, deltas go on; "send": unsubscribe and
+        subscribe with `resubscribe`'s messages; "watch": CCXT's own unwatch and watch.
+    resubscribe
+        Messages that unsubscribe and subscribe what a call watches of some markets; None leaves that to CCXT. It is
+        given the depth of books and the topics that CCXT subscribed to.
+    stall_timeouts
+        How long a channel of a live connection may say nothing before it is looked into, seconds.
     """
 
     integrity: Integrity
@@ -78,27 +94,13 @@ class Venue:
     quotes_spoil_books: bool = False
     fields: Fields = NO_FIELDS
     hello: tuple[Message, ...] = ()
-    resync: Literal["rest", "mark", "send", "watch"] = "watch"
-    resubscribe: Callable[[Sequence[Mapping[str, Any]], int | None], list[Message]] | None = None
+    resync: Literal["rest", "send", "watch"] = "watch"
+    resubscribe: Resubscribe | None = None
+    stall_timeouts: Mapping[str, float] = field(default_factory=lambda: STALL_TIMEOUTS)
 
     def depth(self, wanted: int) -> int | None:
         """Return the depth to subscribe to for `wanted` levels: the least that holds them, or the deepest there is."""
         return next((depth for depth in self.depths if depth >= wanted), self.depths[-1] if self.depths else None)
-
-
-def _coinbase_again(markets: Sequence[Mapping[str, Any]], depth: int | None) -> list[Message]:
-    products = [market["id"] for market in markets]
-    return [{"type": verb, "product_ids": products, "channel": "level2"} for verb in ("unsubscribe", "subscribe")]
-
-
-def _kraken_again(markets: Sequence[Mapping[str, Any]], depth: int | None) -> list[Message]:
-    params = {"channel": "book", "symbol": [market["symbol"] for market in markets], "depth": depth}
-    return [{"method": verb, "params": params} for verb in ("unsubscribe", "subscribe")]
-
-
-def _bybit_again(markets: Sequence[Mapping[str, Any]], depth: int | None) -> list[Message]:
-    topics = [f"orderbook.{depth}.{market['id']}" for market in markets]
-    return [{"op": verb, "args": topics} for verb in ("unsubscribe", "subscribe")]
 
 
 _names = frozenset
@@ -136,7 +138,7 @@ _COINBASE = Venue(
     # Without these a quiet connection is closed after 60 to 90 s; they are numbered too, so a hole shows soon.
     hello=({"type": "subscribe", "channel": "heartbeats"},),
     resync="send",
-    resubscribe=_coinbase_again,
+    resubscribe=coinbase_again,
 )
 _BINANCE = Venue(
     Integrity(
@@ -154,6 +156,7 @@ _BINANCE = Venue(
         ticker=_names(("e", "s", "c", "b", "B", "a", "A", "o", "h", "l", "p", "P", "w", "C")),
     ),
     resync="rest",
+    resubscribe=binance_again,
 )
 _OKX = Venue(
     Integrity(
@@ -170,7 +173,10 @@ _OKX = Venue(
             ("instId", "last", "askPx", "askSz", "bidPx", "bidSz", "open24h", "high24h", "low24h", "ts", "asks", "bids")
         ),
     ),
-    resync="mark",
+    resync="send",
+    resubscribe=okx_again,
+    # After a minute without a change the exchange says so.
+    stall_timeouts=MappingProxyType({**STALL_TIMEOUTS, "orderbook": 90.0}),
 )
 _KRAKEN = Venue(
     Integrity(
@@ -205,7 +211,7 @@ _KRAKEN = Venue(
         computed=_names(("quote_volume",)),
     ),
     resync="send",
-    resubscribe=_kraken_again,
+    resubscribe=kraken_again,
 )
 _BYBIT = Venue(
     Integrity(
@@ -221,7 +227,7 @@ _BYBIT = Venue(
     quotes_spoil_books=True,
     fields=Fields(trade=_names(("T", "s", "S", "v", "p", "i"))),
     resync="send",
-    resubscribe=_bybit_again,
+    resubscribe=bybit_again,
 )
 _BITSTAMP = Venue(
     Integrity(
@@ -280,6 +286,24 @@ reconnect, those of them that were missed are. On other venues every trade that 
 |---|---|---|---|---|
 """
 _CLOSING = """
+## Silence
+
+A connection on which nothing comes at all for `stall_timeout_seconds` is dead: it is made anew, and the ledger has a
+`stall`. A single stream that falls silent while its connection lives is a suspicion only. It is subscribed to again,
+the others go on, and the answer tells: an unchanged book, or a trade that is known already, was a quiet market; a
+changed book, trades that come late, a jump in the ids, or no answer at all enter the silence as a `stall`. What turned
+out to be quiet is given twice the patience, up to an hour. Patience in seconds, unless `stall_timeouts` says otherwise
+(where `frames` alone are recorded, connections are watched, streams are not):
+
+{patience}
+
+Connections of exchanges that cut them after 24 hours (Binance and its kin, MEXC, Aster) are replaced after 23: the new
+one first, then the old one closes, and nothing is lost or doubled between them. `rotate_after_hours` says so for any
+other. How far this machine's clock is from each exchange's stands in the statistics line (`clock_offset_ms`), and a
+second or more is warned of.
+
+## What is checked beyond that
+
 The native `coinbase` source checks `sequence_num` too, with few products a connection: prefer it to CCXT's, where one
 connection carries all products.
 
@@ -309,4 +333,13 @@ def integrity_page() -> str:
     rows = [(", ".join(names), VENUES[names[0]].integrity) for names in ids.values()]
     rows.append(("every other", OTHER.integrity))
     lines = [f"| {name} | {i.book} | {i.trades} | {i.missed} | {i.resync} |" for name, i in rows]
-    return _INTRODUCTION + "\n".join(lines) + "\n" + _CLOSING
+    return _INTRODUCTION + "\n".join(lines) + "\n" + _CLOSING.replace("{patience}", _patience_table(ids))
+
+
+def _patience_table(ids: Mapping[int, list[str]]) -> str:
+    """Return the table of stall time-outs: one line for the usual ones, one for each venue that differs."""
+    head = ["| CCXT id | orderbook, l2 | trades | ticker |", "|---|---|---|---|"]
+    differing = [n for n in ids.values() if VENUES[n[0]].stall_timeouts != STALL_TIMEOUTS]
+    lines = [(", ".join(n), VENUES[n[0]].stall_timeouts) for n in differing] + [("every other", STALL_TIMEOUTS)]
+    rows = [f"| {name} | {t['orderbook']:g} | {t['trades']:g} | {t['ticker']:g} |" for name, t in lines]
+    return "\n".join(head + rows)

@@ -18,11 +18,12 @@ from daedalus.shared.events import BookDelta, BookSnapshot, Event, Ticker, Trade
 log = structlog.get_logger(__name__)
 
 #: Hours of life of a connection where the exchange cuts it after 24, by CCXT's id.
-CUTS = dict.fromkeys(("binance", "binanceus", "binanceusdm", "binancecoinm"), 23.0)
+CUTS = dict.fromkeys(("binance", "binanceus", "binanceusdm", "binancecoinm", "aster", "mexc"), 23.0)
 #: Both connections are kept for so long once the new one brings everything: what is on its way on the old one arrives.
 LINGER_S = 5.0
-#: What a new connection may take to bring everything, before it is given up; and the first and longest wait then.
-PATIENCE_S, RETRY_S, RETRY_MAX_S = 120.0, 60.0, 1800.0
+#: What a new connection may take to bring everything, before it is given up, and more for each stream; and the first
+#: and longest wait then.
+PATIENCE_S, PER_STREAM_S, RETRY_S, RETRY_MAX_S = 120.0, 1.0, 60.0, 1800.0
 #: A collector that cannot tell what is live is believed to bring its flows so long after its first event.
 SETTLE_S = 10.0
 #: How long after a handover doubles are still looked for.
@@ -230,15 +231,21 @@ class RotatingCollector:
             return ()
         assert self._handover is not None
         self._handover.note_live(self._new.live(), self._clock.now_ns())
-        missing = self._handover.missing()
+        missing = self._missing(self._handover)
         if not missing:
             self._complete_at = min(self._complete_at, now + self._linger_s)
         if now >= self._complete_at:
             return self._promote(None)
-        if now - self._new.began > PATIENCE_S:
+        patience = PATIENCE_S + PER_STREAM_S * len(list(self._current.streams()))
+        if now - self._new.began > patience:
             names = ", ".join(sorted(f"{symbol} {channel}" for symbol, channel in missing)[:5])
-            return self._give_up(TransientCollectorError(f"it did not bring {names} within {PATIENCE_S:g} s"))
+            return self._give_up(TransientCollectorError(f"it did not bring {names} within {patience:g} s"))
         return ()
+
+    def _missing(self, handover: Handover) -> list[Stream]:
+        """Return what the new connection is waited for: what it does not bring and the old one does."""
+        live = self._old.live() if self._old is not None else ()
+        return [stream for stream in handover.missing() if stream in live]
 
     def _begin(self) -> None:
         log.info("rotation_begins", collector=self.name)
@@ -254,6 +261,9 @@ class RotatingCollector:
         old, new = self._old, self._new
         assert old is not None
         assert new is not None
+        if self._handover is not None:
+            # What neither brings stays open.
+            old.collector.gaps.move(self._handover.missing(), new.collector.gaps)
         rows: list[Event] = list(old.collector.gaps.close(list(old.collector.streams()), self._clock.now_ns()))
         if error is not None:
             rows += self._losses(old, new, error)
