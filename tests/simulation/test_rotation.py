@@ -56,7 +56,8 @@ def check(base):
 
 async def test_planned_rotations_leave_no_trace_but_snapshots(tmp_path):
     server, collector = await record(tmp_path, channels=("ticker", "trades", "l2", "orderbook", "frames"))
-    assert collector.rotations >= 3 and len(server.connections) == collector.rotations + 1
+    # The end may come in the middle of one more.
+    assert collector.rotations >= 3 and len(server.connections) - collector.rotations in (1, 2)
     assert Ledger(tmp_path).reasons == {"shutdown": 13}
     check(tmp_path)
     trades = read_channel(tmp_path, "trades").with_columns(pl.col("trade_id").cast(pl.Int64))
@@ -65,7 +66,7 @@ async def test_planned_rotations_leave_no_trace_but_snapshots(tmp_path):
         assert ids.n_unique() == len(ids) == ids.max() - ids.min() + 1
     l2 = read_channel(tmp_path, "l2")
     snapshots = l2.filter("is_snapshot").group_by("symbol").agg(pl.col("collected_at").n_unique())
-    assert set(snapshots["collected_at"]) <= {collector.rotations, collector.rotations + 1}
+    assert set(snapshots["collected_at"]) <= {len(server.connections) - n for n in (0, 1, 2)}
     assert l2["collected_at"].is_sorted()
     # Each ticker is one match's: none was recorded of both connections.
     tickers = read_channel(tmp_path, "ticker").group_by("symbol", "last", "base_volume", "bid", "ask").len()

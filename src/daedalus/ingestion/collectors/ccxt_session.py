@@ -98,7 +98,7 @@ class Session:
             redact=self._redact,
             on_error=self._ends,
             on_refused=self._fail,
-            on_left_out=lambda stream: self._upkeep and self._upkeep.forget([stream]),
+            on_left_out=self._forget,
         )
         self._asking = Asking(
             exchange=self._exchange,
@@ -256,6 +256,10 @@ class Session:
         quiet = {stream for stream in self._subscriptions.settled() if stream[1] != "orderbook"}
         found = {(symbol, c) for symbol, kind in self.tap.live | quiet for c in FEEDS[kind] if c in record}
         return found | ({(ALL, "frames")} if self._record_frames else set())
+
+    def _forget(self, stream: Stream) -> None:
+        if self._upkeep:
+            self._upkeep.forget([stream])
 
     def rewrite(self, symbols: Iterable[str]) -> None:
         """Let the next `l2` rows of these books be whole snapshots."""
