@@ -71,8 +71,7 @@ class Session:
         self._venue = venue_of(settings.exchange_id)
         self._redact = Redactor(settings.config.get(name) for name in ("apiKey", "secret", "password"))
         self.tap = self._make_tap()
-        self.buffer = self.tap.buffer
-        self._count = carried.counters
+        self.buffer, self._count = self.tap.buffer, carried.counters
         self._record_frames = "frames" in settings.record
         self._frames_only = set(settings.record) == {"frames"}
         self._clients: list[TapClient] = []
