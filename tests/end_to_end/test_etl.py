@@ -2,6 +2,8 @@
 
 import json
 import lzma
+import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import duckdb
 import polars as pl
 import pytest
 
+from daedalus.storage.clouds import S3Storage
+from daedalus.testing.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.unit.etl.core.bronze import HOUR, T0, S, books, gap, trades, write_bronze
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,10 +23,13 @@ GOLD = "processed/coinbase/bars/gold"
 START = T0 + HOUR // 2
 
 
-def run(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, cwd: Path, code: int = 0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "daedalus.cli.main", *map(str, arguments)],
         cwd=cwd,
+        env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
         timeout=110,
@@ -178,6 +185,29 @@ def test_a_corrupt_segment_is_named_and_the_others_go_on(tmp_path: Path) -> None
     assert f"failed: coinbase BTC-USD: {segment} cannot be read" in done.stderr
     assert set(rows(tmp_path / SILVER)["symbol"]) == {"ETH-USD"}
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_from_bucket_to_bucket_is_the_same_to_the_byte(lake: Path, tmp_path: Path, s3_server: S3Server) -> None:
+    bronze, out = (S3Storage(**s3_server.options(f"{secrets.token_hex(6)}/{name}")) for name in ("in", "out"))
+    for path in sorted((lake / "raw").rglob("*.parquet")):
+        bronze.put_file(path.relative_to(lake).as_posix(), path)
+    places = ["--input", bronze.url, "--output", out.url, "--symbol", "BTC/USD"]
+    for section in ("input", "output"):
+        places += ["--set", f"storage.etl_storage_{section}.s3.endpoint_url={s3_server.endpoint_url}"]
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    planned = run("features", "orderbook", *places, "--dry-run", cwd=tmp_path, env=keys).stdout
+    assert f"write  {out.url}/{SILVER}" in planned
+    for command in (["features", "orderbook"], ["bars", "--durations", "1,60,900"]):
+        told = run(*command, *places, cwd=tmp_path, env=keys)
+        assert not any(key in told.stdout + told.stderr for key in keys.values())
+    assert list(tmp_path.iterdir()) == [], "nothing is left on this machine"
+    want = {
+        path.relative_to(lake).as_posix(): path for path in (lake / "processed").rglob("symbol=BTC-USD/**/*.parquet")
+    }
+    assert sorted(info.key for info in out.list()) == sorted(want)
+    assert all(out.get(key) == path.read_bytes() for key, path in want.items())
+    seen = pl.scan_parquet(f"{out.url}/{SILVER}/**/*.parquet", storage_options=out.scan_options()).collect()
+    assert seen.height == 2400
 
 
 def bitstamp(recordings: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -137,7 +137,9 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
             "storage.etl_storage_output": wiring.output_options(config, SOURCE, "orderbook")["base_dir"],
             "storage.paths.state_dir": wiring.state_dir(config),
         }
-        faults += [f"{key}: {fault}" for key, path in places.items() if (fault := unwritable(path))]
+        # Whether an object store takes what it is given is told by the first request, not by looking.
+        local = {key: place for key, place in places.items() if isinstance(place, Path)}
+        faults += [f"{key}: {fault}" for key, path in local.items() if (fault := unwritable(path))]
     return faults
 
 

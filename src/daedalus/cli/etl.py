@@ -25,10 +25,15 @@ EXIT_INTERRUPTED = 130
 LOG_INTERVAL_S = 10.0
 
 InputOption = Annotated[
-    Path | None, typer.Option("--input", "--base-dir", help="The lake to read; default: the settings' storage.")
+    str | None,
+    typer.Option(
+        "--input",
+        "--base-dir",
+        help="The lake to read, a directory or s3://BUCKET/PREFIX (gs://, az://); default: the settings' storage.",
+    ),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", help="The lake to write; default: --input, else the settings' storage.")
+    str | None, typer.Option("--output", help="The lake to write; default: --input, else the settings' storage.")
 ]
 SourceOption = Annotated[str, typer.Option("--source", help="The collector that recorded.")]
 ExchangeOption = Annotated[str | None, typer.Option("--exchange", help="Only this exchange.")]
@@ -53,18 +58,19 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Log everything, and 
 
 
 def load_settings(
-    config: Path | None, overrides: list[str] | None, input: Path | None, output: Path | None, debug: bool
+    config: Path | None, overrides: list[str] | None, input: str | None, output: str | None, debug: bool
 ) -> "DaedalusConfig":
     """Read the settings with the flags over them, and set up the logs."""
     from daedalus.cli.logs import configure_logging
     from daedalus.cli.overrides import parse_overrides
+    from daedalus.cli.stores import place_flags
     from daedalus.cli.wiring import logging_options
     from daedalus.config.config import load_config
 
     flags = parse_overrides(overrides)
-    for store, path in (("input", input), ("output", output or input)):
-        if path is not None:
-            flags[f"storage.etl_storage_{store}.base_dir"] = str(path)
+    for store, place in (("input", input), ("output", output or input)):
+        if place is not None:
+            flags |= place_flags(f"etl_storage_{store}", place)
     if debug:
         flags["logging.level"] = "DEBUG"
     settings = load_config(config, flags)
@@ -107,7 +113,7 @@ def lake(settings: "DaedalusConfig", source: str, transform: "Channel") -> "tupl
     require_enabled(settings, transform)
     read = InputConfig(**input_options(settings, source))
     write = OutputConfig(**output_options(settings, source, transform))
-    if write.silver("orderbook").is_dir():
+    if write.silver("orderbook").folders():
         read = replace(read, processed_base_dir=write.base_dir)
     return read, write
 

@@ -9,24 +9,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from daedalus.cli.stores import open_store, section, store_options
 from daedalus.shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from daedalus.config.config import DaedalusConfig, StoreConfig
+    from daedalus.config.config import DaedalusConfig
+    from daedalus.storage.base import Place
 
 Transform = Literal["orderbook", "bars"]
-_LATER = "comes with a later version"
 
 
 @dataclass(frozen=True)
 class EtlPaths:
-    """Where one source's tables live. Partition directories follow below `bronze`/{channel}, `silver` and `gold`."""
+    """Where one source's tables live. Partition folders follow below `bronze`/{channel}, `silver` and `gold`."""
 
-    bronze: Path
-    silver: Path
-    gold: Path
+    bronze: "Place"
+    silver: "Place"
+    gold: "Place"
     state: Path
 
 
@@ -140,7 +141,7 @@ def writer_options(config: "DaedalusConfig") -> dict[str, Any]:
 
 
 def retention_options(config: "DaedalusConfig") -> dict[str, Any]:
-    """Return the arguments of `Retention`. Raises `ConfigError` for a store that this version cannot write."""
+    """Return the arguments of `Retention`. Raises `ConfigError` for a store that recordings are not written to."""
     storage = config.storage
     return {
         "base": _local(config, "ingestion_storage"),
@@ -189,10 +190,10 @@ def require_enabled(config: "DaedalusConfig", transform: Transform) -> None:
 
 
 def input_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
-    """Return the arguments of `InputConfig`. Raises `ConfigError` for a store that this version cannot read."""
+    """Return the arguments of `InputConfig`. Raises `ConfigError` for a store whose address must not be used."""
     paths = config.storage.paths
     return {
-        "base_dir": _local(config, "etl_storage_input"),
+        "base_dir": open_store(config, "etl_storage_input"),
         "source": source,
         "tier_raw": paths.tier_raw,
         "tier_features": paths.tier_features,
@@ -200,10 +201,10 @@ def input_options(config: "DaedalusConfig", source: str) -> dict[str, Any]:
 
 
 def output_options(config: "DaedalusConfig", source: str, transform: Transform) -> dict[str, Any]:
-    """Return the arguments of `OutputConfig`. Raises `ConfigError` for a store that this version cannot write."""
+    """Return the arguments of `OutputConfig`. Raises `ConfigError` for a store whose address must not be used."""
     paths = config.storage.paths
     return {
-        "base_dir": _local(config, "etl_storage_output"),
+        "base_dir": open_store(config, "etl_storage_output"),
         "source": source,
         "tier_features": paths.tier_features,
         "tier_aggregates": paths.tier_aggregates,
@@ -212,13 +213,15 @@ def output_options(config: "DaedalusConfig", source: str, transform: Transform) 
 
 
 def etl_paths(config: "DaedalusConfig", source: str) -> EtlPaths:
-    """Return where one source's tables lie. Raises `ConfigError` for a store that this version cannot use."""
-    paths = config.storage.paths
-    read, write = _local(config, "etl_storage_input"), _local(config, "etl_storage_output")
+    """Return where one source's tables lie. Raises `ConfigError` for a store whose address must not be used."""
+    from daedalus.etl.core.config import InputConfig, OutputConfig
+
+    read = InputConfig(**input_options(config, source))
+    write = OutputConfig(**output_options(config, source, "bars"))
     return EtlPaths(
-        bronze=read / paths.tier_raw / "ready" / source,
-        silver=write / "processed" / source / "orderbook" / paths.tier_features,
-        gold=write / "processed" / source / "bars" / paths.tier_aggregates,
+        bronze=read.bronze("{channel}").parent,
+        silver=write.silver("orderbook"),
+        gold=write.gold(),
         state=state_dir(config),
     )
 
@@ -250,9 +253,8 @@ def feature_columns(config: "DaedalusConfig") -> int:
 
 def unusable(config: "DaedalusConfig") -> list[str]:
     """Return everything that this version cannot act on, in words; empty when all can run."""
-    stores = ("ingestion_storage", "etl_storage_input", "etl_storage_output")
-    checks: list[Callable[[], object]] = [partial(_check_format, config)]
-    checks += [partial(_local, config, name) for name in stores]
+    checks: list[Callable[[], object]] = [partial(_check_format, config), partial(_local, config, "ingestion_storage")]
+    checks += [partial(open_store, config, name) for name in ("etl_storage_input", "etl_storage_output")]
     found: list[str] = []
     for check in checks:
         try:
@@ -270,10 +272,13 @@ def _check_format(config: "DaedalusConfig") -> None:
 
 
 def _local(config: "DaedalusConfig", name: str) -> Path:
-    store: StoreConfig = getattr(config.storage, name)
-    if store.backend != "local":
-        raise _refused(config, f"{store.backend} {_LATER}; set local", "storage", name, "backend")
-    return Path(store.base_dir or config.storage.base_dir).expanduser()
+    backend = section(config, name).backend
+    if backend != "local":
+        words = (
+            f"recordings are written to a local disk, not to {backend}; set local, and let `daedalus sync` copy them"
+        )
+        raise _refused(config, words, "storage", name, "backend")
+    return Path(store_options(config, name, "local")["base_dir"])
 
 
 def _refused(config: "DaedalusConfig", words: str, *path: str) -> ConfigError:

@@ -51,8 +51,10 @@ def _local_directory(value: str) -> str:
     return value
 
 
-def check_url(url: str, secure: str, plain: str) -> str:
+def check_url(url: str, secure: str, plain: str, *, anywhere: bool = False) -> str:
     """Return the URL when its scheme is `secure`, or `plain` to this machine itself. Raises a `rule` error.
+
+    With `anywhere`, `plain` may go to any machine.
 
     Examples
     --------
@@ -68,7 +70,7 @@ def check_url(url: str, secure: str, plain: str) -> str:
         raise rule("must not hold a user name or password: keys have settings of their own")
     if parts.scheme not in (secure, plain) or not host:
         raise rule(f"must be a {secure}:// URL with a host")
-    if parts.scheme == plain and not is_loopback(host):
+    if parts.scheme == plain and not anywhere and not is_loopback(host):
         raise rule(f"must start with {secure}:// - unencrypted {plain}:// is for 127.0.0.1, ::1 and localhost only")
     return url
 

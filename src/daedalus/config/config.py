@@ -26,11 +26,22 @@ from daedalus.config.ingestion import IngestionConfig
 from daedalus.config.keys import find, keys_of
 from daedalus.config.origins import FLAG, KeyPath, Origin, Origins
 from daedalus.config.problems import ConfigProblemsError, Problem, from_validation
-from daedalus.config.storage import PathsConfig, RetentionConfig, S3Config, StorageConfig, StoreConfig, SyncConfig
+from daedalus.config.storage import (
+    AzureConfig,
+    GcsConfig,
+    PathsConfig,
+    RequestsConfig,
+    RetentionConfig,
+    S3Config,
+    StorageConfig,
+    StoreConfig,
+    SyncConfig,
+)
 from daedalus.config.yaml_file import YamlFile, read_yaml
 
 __all__ = [
     "DEFAULT_PATH",
+    "AzureConfig",
     "BarsChannelConfig",
     "CcxtConfig",
     "CcxtExchangeConfig",
@@ -39,6 +50,7 @@ __all__ = [
     "DaedalusConfig",
     "EtlChannels",
     "EtlConfig",
+    "GcsConfig",
     "IngestionConfig",
     "LoggingConfig",
     "OrderbookChannelConfig",
@@ -47,6 +59,7 @@ __all__ = [
     "Origins",
     "PathsConfig",
     "Problem",
+    "RequestsConfig",
     "RetentionConfig",
     "S3Config",
     "StallTimeouts",

@@ -5,12 +5,13 @@ All methods may be repeated: what an earlier call did already is a success, not 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from daedalus.shared.errors import StorageError
+from daedalus.shared.errors import NotFoundError, StorageError
 
 TEMP_SUFFIX = ".tmp"
 """Unfinished files and objects end so. No listing shows them, no reader's glob matches them."""
@@ -177,6 +178,57 @@ class Storage(Protocol):
 
     def scan_options(self) -> dict[str, str]:
         """Return the `storage_options` with which Polars reads ``{url}/{key}``. Holds secrets: never print it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder or an object of a store, as `Path` is of a disk: ``place / name`` is what lies below it.
+
+    Parameters
+    ----------
+    storage
+        The store.
+    key
+        The folder's or the object's; "" is the store itself.
+    """
+
+    storage: Storage
+    key: str = ""
+
+    def __truediv__(self, name: str) -> "Place":
+        """Return what lies below, by name or by several parts of a path."""
+        return Place(self.storage, "/".join(part for part in (self.key, name) if part))
+
+    def __str__(self) -> str:
+        """Return where it is, for messages."""
+        return f"{self.storage.url}/{self.key}" if self.key else self.storage.url
+
+    @property
+    def name(self) -> str:
+        """Return the last part."""
+        return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def parent(self) -> "Place":
+        """Return the folder that it lies in."""
+        return Place(self.storage, self.key.rpartition("/")[0])
+
+    @property
+    def local_path(self) -> Path | None:
+        """Return the file or directory on this machine; None when it is not on this machine."""
+        return self.storage.local_path(self.key)
+
+    def folders(self) -> Sequence[str]:
+        """Return the names of the folders directly below. See `Storage.folders`."""
+        return self.storage.folders(self.key)
+
+    def exists(self) -> bool:
+        """Return whether there is an object; a folder is none."""
+        try:
+            self.storage.head(self.key)
+        except NotFoundError:
+            return False
+        return True
 
 
 def check_key(key: str) -> str:

@@ -99,7 +99,7 @@ class GcsStorage(ObjectStorage):
         bucket: str,
         *,
         prefix: str = "",
-        service_account_file: Path | None = None,
+        service_account_file: str | None = None,
         endpoint_url: str | None = None,
         allow_http: bool = False,
         policy: RetryPolicy | None = None,
@@ -107,7 +107,7 @@ class GcsStorage(ObjectStorage):
         policy = policy or RetryPolicy()
         given: dict[str, str | bool] = {}
         if service_account_file is not None:
-            given["service_account"] = str(service_account_file.expanduser())
+            given["service_account"] = str(Path(service_account_file).expanduser())
         if endpoint_url is not None:
             given |= {"base_url": endpoint_url, "skip_signature": True}
         store = GCSStore(
@@ -173,7 +173,7 @@ class MemoryStorage(ObjectStorage):
     """A store in this process's memory, empty at the start: for tests and trials."""
 
     def __init__(self) -> None:
-        super().__init__(MemoryStore(), "memory://")
+        super().__init__(MemoryStore(), "memory:")
 
 
 def _url(scheme: str, bucket: str, prefix: str) -> str:

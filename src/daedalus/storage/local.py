@@ -9,12 +9,26 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from daedalus.shared.errors import AlreadyExistsError, CorruptError, DeniedError, NotFoundError, StorageError
-from daedalus.storage.base import TEMP_SUFFIX, ObjectInfo, check_key, is_visible
+from daedalus.storage.base import TEMP_SUFFIX, ObjectInfo, Place, Storage, check_key, is_visible
 
-__all__ = ["TEMP_SUFFIX", "LocalStorage", "file_sha256", "make_dirs", "publish", "remove_temporaries", "sync_dir"]
+__all__ = [
+    "TEMP_SUFFIX",
+    "LocalStorage",
+    "as_storage",
+    "explained",
+    "file_pieces",
+    "file_sha256",
+    "local_place",
+    "make_dirs",
+    "publish",
+    "publish_stream",
+    "remove_temporaries",
+    "sync_dir",
+]
 
 _COPY_BYTES = 1 << 20
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -166,6 +180,7 @@ def publish_stream(pieces: Iterable[bytes], final: Path, *, sha256: str | None =
     return got
 
 
+@dataclass(frozen=True)
 class LocalStorage:
     """The files below a directory of this machine. Keys are paths relative to it.
 
@@ -175,8 +190,7 @@ class LocalStorage:
         The directory; it is made by the first put.
     """
 
-    def __init__(self, base_dir: Path) -> None:
-        self.base_dir = base_dir
+    base_dir: Path
 
     @property
     def url(self) -> str:
@@ -266,6 +280,16 @@ class LocalStorage:
                 with contextlib.suppress(FileNotFoundError):
                     stat = entry.stat()
                     yield ObjectInfo(key, stat.st_size, stat.st_mtime_ns)
+
+
+def as_storage(store: Path | Storage) -> Storage:
+    """Return the store that a directory is, or the store itself."""
+    return LocalStorage(store) if isinstance(store, Path) else store
+
+
+def local_place(path: Path) -> Place:
+    """Return a file or directory of this machine as a place."""
+    return Place(LocalStorage(path.parent), path.name)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,22 +1,19 @@
 """Every key reaches the code that it names, and what the wiring hands out fits the constructors."""
 
 import inspect
-from fnmatch import fnmatch
 
 import pytest
 from hypothesis import given
 
-from daedalus.cli import wiring
+from daedalus.cli import stores, wiring
 from daedalus.config.config import DaedalusConfig, load_config
 from daedalus.config.keys import Key
 from daedalus.shared.errors import ConfigError
+from daedalus.storage.factory import BACKENDS
 from tests.unit.config.values import BASE, flag_of, leaves, name_of, other_value, strategy
 
-#: Sections whose consumers come with later versions. Their keys must at least be read by their models.
-READ_LATER = {
-    "storage.sync.*": "sync comes later",
-    "storage.*.s3.*": "object stores come later; choosing one is refused in words",
-}
+#: All stores of the settings.
+STORES = ("ingestion_storage", "etl_storage_input", "etl_storage_output", "sync.source", "sync.destination")
 FUNCTIONS = {
     "collector": wiring.collector_options,
     "source": lambda c: wiring.source_options(c, "coinbase"),
@@ -34,6 +31,10 @@ FUNCTIONS = {
     "features out": lambda c: wiring.output_options(c, "coinbase", "orderbook"),
     "bars out": lambda c: wiring.output_options(c, "coinbase", "bars"),
     "paths": lambda c: wiring.etl_paths(c, "coinbase"),
+    "stores": lambda c: [
+        (stores.section(c, name).backend, *(stores.store_options(c, name, backend) for backend in BACKENDS))
+        for name in STORES
+    ],
     "state": wiring.state_dir,
     "logs": wiring.logging_options,
 }
@@ -54,28 +55,10 @@ def load(flags: dict[str, object]) -> DaedalusConfig:
     return load_config(overrides={**BASE, **flags}, environ={}, default_path="/nonexistent")
 
 
-def is_later(key: Key) -> bool:
-    return any(fnmatch(name_of(key), pattern) for pattern in READ_LATER)
-
-
-@pytest.mark.parametrize("key", [key for key in leaves() if not is_later(key)], ids=name_of)
+@pytest.mark.parametrize("key", leaves(), ids=name_of)
 def test_every_key_changes_what_it_names(key: Key) -> None:
     before, after = load({}), load({flag_of(key): other_value(key)})
     assert everything(before) != everything(after), f"{name_of(key)} changes nothing"
-
-
-@pytest.mark.parametrize("key", [key for key in leaves() if is_later(key)], ids=name_of)
-def test_keys_of_later_versions_are_read(key: Key) -> None:
-    value = other_value(key)
-    here: object = load({flag_of(key): value})
-    for part in flag_of(key).split("."):
-        here = here[part] if isinstance(here, dict) else getattr(here, part)
-    assert (here.get_secret_value() if key.is_secret else here) == value
-
-
-def test_no_pattern_of_later_versions_is_stale() -> None:
-    for pattern in READ_LATER:
-        assert any(fnmatch(name_of(key), pattern) for key in leaves()), pattern
 
 
 def parameters(constructor: type) -> set[str]:
@@ -110,7 +93,8 @@ def test_paths_are_those_of_the_etl() -> None:
     read = InputConfig(**wiring.input_options(config, "coinbase"))
     written = OutputConfig(**wiring.output_options(config, "coinbase", "orderbook"))
     paths = wiring.etl_paths(config, "coinbase")
-    assert read.bronze("trades") == paths.bronze / "trades" == wiring.recording_path(config, "coinbase") / "trades"
+    assert read.bronze("trades") == paths.bronze / "trades"
+    assert read.bronze("trades").local_path == wiring.recording_path(config, "coinbase") / "trades"
     assert read.silver("orderbook") == written.silver("orderbook") == paths.silver
     assert written.gold() == paths.gold
 
@@ -152,10 +136,10 @@ def test_exchanges_that_watch_nothing_are_named() -> None:
 
 
 def test_unusable_names_everything_at_once() -> None:
-    stores = ("ingestion_storage", "etl_storage_input")
-    config = load({f"storage.{name}.backend": "s3" for name in stores})
+    config = load({"storage.ingestion_storage.backend": "s3", "ingestion.raw_format": "ndjson"})
     assert wiring.unusable(config) == [
-        f"command line: storage.{name}.backend: s3 comes with a later version; set local" for name in stores
+        "command line: storage.ingestion_storage.backend: recordings are written to a local disk, not to s3; set local,"
+        " and let `daedalus sync` copy them"
     ]
 
 

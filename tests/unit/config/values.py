@@ -46,6 +46,7 @@ BASE: dict[str, Any] = {
 }
 for _store in ("ingestion_storage", "etl_storage_input", "etl_storage_output", "sync.source", "sync.destination"):
     BASE |= {f"storage.{_store}.s3.{name}": "set" for name in ("bucket", "access_key_id", "secret_access_key")}
+    BASE |= {f"storage.{_store}.gcs.bucket": "set", f"storage.{_store}.azure.container": "set"}
 
 
 def leaves() -> list[Key]:

@@ -9,6 +9,8 @@ from typing import Literal
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS, PARTITION_COLUMNS, sanitize_partition_value
+from daedalus.storage.base import Place, Storage
+from daedalus.storage.local import as_storage
 
 __all__ = ["FeatureConfig", "FilterSpec", "InputConfig", "OutputConfig", "OutputMode", "parse_instant"]
 
@@ -128,7 +130,7 @@ class InputConfig:
     Parameters
     ----------
     base_dir
-        Root of the lake that holds bronze.
+        Root of the lake that holds bronze: a directory, or a store.
     source
         The collector that recorded, such as ``coinbase`` or ``ccxt``.
     tier_raw
@@ -139,19 +141,20 @@ class InputConfig:
         Root of the lake that holds silver; None means `base_dir`.
     """
 
-    base_dir: Path
+    base_dir: Path | Storage
     source: str = "coinbase"
     tier_raw: str = "raw"
     tier_features: str = "silver"
-    processed_base_dir: Path | None = None
+    processed_base_dir: Path | Storage | None = None
 
-    def bronze(self, channel: str) -> Path:
+    def bronze(self, channel: str) -> Place:
         """Return the folder of a channel's segments."""
-        return self.base_dir / self.tier_raw / READY / self.source / channel
+        return Place(as_storage(self.base_dir)) / self.tier_raw / READY / self.source / channel
 
-    def silver(self, channel: str) -> Path:
+    def silver(self, channel: str) -> Place:
         """Return the folder of a channel's features."""
-        return (self.processed_base_dir or self.base_dir) / PROCESSED / self.source / channel / self.tier_features
+        base = as_storage(self.processed_base_dir or self.base_dir)
+        return Place(base) / PROCESSED / self.source / channel / self.tier_features
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class OutputConfig:
         If the columns do not keep markets and times apart.
     """
 
-    base_dir: Path
+    base_dir: Path | Storage
     source: str = "coinbase"
     tier_features: str = "silver"
     tier_aggregates: str = "gold"
@@ -191,13 +194,13 @@ class OutputConfig:
         if self.mode != "overwrite_partition":
             raise ConfigError(f"output mode {self.mode!r} is unknown: overwrite_partition")
 
-    def silver(self, channel: str) -> Path:
+    def silver(self, channel: str) -> Place:
         """Return the folder of a channel's features."""
-        return self.base_dir / PROCESSED / self.source / channel / self.tier_features
+        return Place(as_storage(self.base_dir)) / PROCESSED / self.source / channel / self.tier_features
 
-    def gold(self) -> Path:
+    def gold(self) -> Place:
         """Return the folder of bars."""
-        return self.base_dir / PROCESSED / self.source / "bars" / self.tier_aggregates
+        return Place(as_storage(self.base_dir)) / PROCESSED / self.source / "bars" / self.tier_aggregates
 
 
 def check_layout(columns: Sequence[str]) -> None:

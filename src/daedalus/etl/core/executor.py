@@ -8,7 +8,6 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
 from daedalus.etl.core.partitions import Partition, find_partitions, nothing_found
@@ -19,6 +18,7 @@ from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError, DaedalusError
 from daedalus.shared.events import ALL
 from daedalus.shared.partitioning import PartitionKey
+from daedalus.storage.base import Place
 
 _HOUR_NS = 3_600_000_000_000
 
@@ -134,7 +134,7 @@ class TransformExecutor:
         markets = sorted({(p.exchange, p.symbol) for name in leading for p in found[name] if _is_selected(p, chosen)})
         if not markets:
             roots = [self._input_root(spec) for spec in self._transform.inputs if spec.leads]
-            raise nothing_found(next((root for root in roots if root.is_dir()), roots[0]), chosen)
+            raise nothing_found(next((root for root in roots if root.folders()), roots[0]), chosen)
         chains = []
         for exchange, symbol in markets:
             own = {
@@ -150,12 +150,13 @@ class TransformExecutor:
             self._check_whole(chain, chosen)
         return chains
 
-    def targets(self, chain: Chain, chosen: FilterSpec) -> list[Path]:
+    def targets(self, chain: Chain, chosen: FilterSpec) -> list[Place]:
         """Return the files that a chain may write, sorted; a few at the edges may turn out to have no rows."""
         keys = {key for partitions in self._leading(chain).values() for p in partitions for key in _hours(p)}
         folders = {key.path(self._target.partition_cols) for key in keys if _selects(chosen, key)}
         root = self._output_root()
-        return sorted(root / out.name / folder / out.file_name for out in self._transform.outputs for folder in folders)
+        places = (root / out.name / folder / out.file_name for out in self._transform.outputs for folder in folders)
+        return sorted(places, key=str)
 
     def run(self, chosen: FilterSpec) -> Report:
         """Process what the filter selects.
@@ -252,15 +253,15 @@ class TransformExecutor:
     def _leading(self, chain: Chain) -> dict[str, list[Partition]]:
         return {spec.name: chain.inputs[spec.name] for spec in self._transform.inputs if spec.leads}
 
-    def _input_root(self, spec: Input) -> Path:
+    def _input_root(self, spec: Input) -> Place:
         return self._source.bronze(spec.channel) if spec.layer == "bronze" else self._source.silver(spec.channel)
 
-    def _output_root(self) -> Path:
+    def _output_root(self) -> Place:
         transform = self._transform
         return self._target.gold() if transform.layer == "gold" else self._target.silver(transform.channel)
 
 
-def _segments(partitions: Sequence[Partition], begin: Callable[[Partition], None] | None) -> Iterator[Sequence[Path]]:
+def _segments(partitions: Sequence[Partition], begin: Callable[[Partition], None] | None) -> Iterator[Sequence[Place]]:
     """Yield the segments of each partition when its turn comes."""
     for partition in partitions:
         if begin is not None:

@@ -1,15 +1,19 @@
-"""Finding the partitions of a layer: only directories that the filter allows are listed, no file is opened."""
+"""Finding the partitions of a layer: only folders that the filter allows are listed, no file is opened.
+
+Where the filter takes all below a folder, that is one listing, which an object store answers 1,000 files at a time;
+elsewhere the folders are walked, one request each.
+"""
 
 import datetime as dt
 import difflib
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from daedalus.etl.core.config import FilterSpec
 from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError
 from daedalus.shared.partitioning import parse_partition_path
+from daedalus.storage.base import Place
 
 Values = Mapping[str, str | int]
 _EVER = (dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC))
@@ -18,19 +22,28 @@ _SHOWN_MAX = 12
 
 @dataclass(frozen=True, order=True)
 class Partition:
-    """A directory of one market over [start, end), UTC: an hour, or a day or more where the layout is coarser."""
+    """A folder of one market over [start, end), UTC: an hour, or a day or more where the layout is coarser.
+
+    Parameters
+    ----------
+    exchange, symbol, start, end
+        Whose and when.
+    path
+        The folder.
+    names
+        Its Parquet files, sorted.
+    """
 
     exchange: str
     symbol: str
     start: dt.datetime
     end: dt.datetime
-    path: Path
+    path: Place = field(compare=False)
+    names: tuple[str, ...] = field(compare=False)
 
-    def segments(self) -> list[Path]:
+    def segments(self) -> list[Place]:
         """Return its files in the order of their names, which is that of time. Unfinished files are not among them."""
-        with os.scandir(self.path) as entries:
-            names = [e.name for e in entries if e.name.endswith(".parquet") and e.name[0] not in "._"]
-        return [self.path / name for name in sorted(names)]
+        return [self.path / name for name in self.names]
 
 
 def time_span(values: Values) -> tuple[dt.datetime, dt.datetime]:
@@ -61,26 +74,50 @@ def time_span(values: Values) -> tuple[dt.datetime, dt.datetime]:
     return start, start + dt.timedelta(days=days)
 
 
-def _children(path: Path) -> list[tuple[str, Path]]:
-    """Return the hive directories in a directory, sorted; what is none of ours is passed over."""
-    if not path.is_dir():
-        return []
-    with os.scandir(path) as entries:
-        return sorted((e.name, Path(e.path)) for e in entries if "=" in e.name and e.is_dir())
+def _children(place: Place) -> list[str]:
+    """Return the names of the hive folders in a folder, sorted; what is none of ours is passed over."""
+    return [name for name in place.folders() if "=" in name]
 
 
-def _walk(path: Path, values: dict[str, str | int], chosen: FilterSpec) -> Iterator[Partition]:
-    children = _children(path)
-    if not children and {"exchange", "symbol"} <= values.keys():
-        yield Partition(str(values["exchange"]), str(values["symbol"]), *time_span(values), path)
-    for name, child in children:
+def _walk(place: Place, values: dict[str, str | int], chosen: FilterSpec) -> Iterator[Partition]:
+    children = [] if _takes_all(values, chosen) else _children(place)
+    if not children:
+        yield from _listed(place, values)
+    for name in children:
         known = {**values, **parse_partition_path(name)}
         exchange, symbol = (str(known[key]) if key in known else None for key in ("exchange", "symbol"))
         if chosen.selects_market(exchange, symbol) and chosen.selects_time(*time_span(known)):
-            yield from _walk(child, known, chosen)
+            yield from _walk(place / name, known, chosen)
 
 
-def find_partitions(root: Path, chosen: FilterSpec) -> list[Partition]:
+def _takes_all(values: Values, chosen: FilterSpec) -> bool:
+    """Return whether the filter, which selects a folder with these values, selects all that is below it."""
+    start, end = time_span(values)
+    known = values.keys() | ({"year", "month", "day"} if "date" in values else set())
+    names = ("exchange", "symbol", "year", "month", "day", "hour")
+    if any(getattr(chosen, name) is not None and name not in known for name in names):
+        return False
+    return (chosen.start is None or chosen.start <= start) and (chosen.end is None or end <= chosen.end)
+
+
+def _listed(place: Place, values: Values) -> Iterator[Partition]:
+    """Yield the partitions below a folder, from one listing."""
+    prefix = f"{place.key}/" if place.key else ""
+    below = sorted(info.key.removeprefix(prefix) for info in place.storage.list(place.key))
+    for folder, keys in groupby(below, key=lambda key: key.rpartition("/")[0]):
+        names = tuple(name for key in keys if _is_table(name := key.rpartition("/")[2]))
+        if not names or not all("=" in part for part in folder.split("/") if part):
+            continue
+        known = {**values, **parse_partition_path(folder)}
+        if {"exchange", "symbol"} <= known.keys():
+            yield Partition(str(known["exchange"]), str(known["symbol"]), *time_span(known), place / folder, names)
+
+
+def _is_table(name: str) -> bool:
+    return name.endswith(".parquet") and name[0] not in "._"
+
+
+def find_partitions(root: Place, chosen: FilterSpec) -> list[Partition]:
     """Return the partitions under a layer's root that the filter selects, by market and time.
 
     Any layout of `partitioning.PARTITION_COLUMNS` is understood. A missing root holds nothing.
@@ -88,12 +125,14 @@ def find_partitions(root: Path, chosen: FilterSpec) -> list[Partition]:
     Raises
     ------
     SchemaError
-        If a directory names a time that does not exist.
+        If a folder names a time that does not exist.
+    StorageError
+        If the store does not let itself be listed.
     """
     return sorted(_walk(root, {}, chosen))
 
 
-def nothing_found(root: Path, chosen: FilterSpec) -> Exception:
+def nothing_found(root: Place, chosen: FilterSpec) -> Exception:
     """Return the error for a filter that selects nothing: it says what there is."""
     # Where the date stands outside of the market, a market comes up once a day: the first stands for all.
     markets = list({market[:2]: market for market in reversed(_markets(root, {}))}.values())[::-1]
@@ -119,25 +158,25 @@ def _nearest(wanted: str, there: list[str]) -> str:
     return f": did you mean {', '.join(by_fold[name] for name in close)}?" if close else ""
 
 
-def _markets(path: Path, values: dict[str, str | int]) -> list[tuple[str, str, Path]]:
-    """Return (exchange, symbol, directory) of every market, by listing no deeper than their directories."""
+def _markets(place: Place, values: dict[str, str | int]) -> list[tuple[str, str, Place]]:
+    """Return (exchange, symbol, folder) of every market, by listing no deeper than their folders."""
     found = []
-    for name, child in _children(path):
+    for name in _children(place):
         known = {**values, **parse_partition_path(name)}
         if {"exchange", "symbol"} <= known.keys():
-            found.append((str(known["exchange"]), str(known["symbol"]), child))
+            found.append((str(known["exchange"]), str(known["symbol"]), place / name))
         else:
-            found += _markets(child, known)
+            found += _markets(place / name, known)
     return found
 
 
-def _range(path: Path) -> str:
-    """Return the first and last time under a market's directory, walking down one side of the tree each."""
+def _range(place: Place) -> str:
+    """Return the first and last time under a market's folder, walking down one side of the tree each."""
     ends = []
     for side in (0, -1):
-        at, values = path, dict(parse_partition_path(str(path)))
+        at, values = place, dict(parse_partition_path(place.key))
         while children := _children(at):
-            name, at = children[side]
-            values |= parse_partition_path(name)
+            at = at / children[side]
+            values |= parse_partition_path(children[side])
         ends.append(time_span(values)[side])
     return f"{ends[0]:%Y-%m-%dT%H:%M} to {ends[1]:%Y-%m-%dT%H:%M}"

@@ -6,7 +6,6 @@ read. Segments that do not overlap, which is the rule, cost one row group.
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daedalus.shared.errors import CorruptError, SchemaError
+from daedalus.storage.base import Place
+from daedalus.storage.reader import open_object
 
 CHUNK_ROWS = 32_768
 """Rows of a chunk at most: the row group of a segment, so that a row group goes through whole."""
@@ -44,11 +45,11 @@ class _Unit:
 class _Segment:
     """One open file."""
 
-    def __init__(self, path: Path, schema: pa.Schema, stats: ReadStats) -> None:
+    def __init__(self, path: Place, schema: pa.Schema, stats: ReadStats) -> None:
         self.path = path
         stats.files_opened += 1
         try:
-            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+            self._file = pq.ParquetFile(path.local_path or open_object(path), page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             raise self._corrupt(error) from error
         names = self._file.schema_arrow.names
@@ -95,7 +96,7 @@ class _Segment:
 
 
 def read_chunks(
-    partitions: Iterable[Sequence[Path]], schema: pa.Schema, stats: ReadStats, sort_by: str = "collected_at"
+    partitions: Iterable[Sequence[Place]], schema: pa.Schema, stats: ReadStats, sort_by: str = "collected_at"
 ) -> Generator[pa.Table, None, None]:
     """Read partition after partition, each in the order of `sort_by`.
 
@@ -129,7 +130,7 @@ def read_chunks(
                 yield table.slice(start, CHUNK_ROWS)
 
 
-def _merge(paths: Sequence[Path], schema: pa.Schema, stats: ReadStats, sort_by: str) -> Iterator[pa.Table]:
+def _merge(paths: Sequence[Place], schema: pa.Schema, stats: ReadStats, sort_by: str) -> Iterator[pa.Table]:
     """Yield the rows of several segments in order.
 
     Row groups come in by (first time, segment). After each, what stands before the next one's first place is final.

@@ -1,11 +1,13 @@
 """Writing partitions: a temporary file beside the final one, synced, then renamed over it.
 
 Readers see the old file or the new one. A crash leaves the old one and a file that ends in ``.tmp``, which no reader's
-glob matches and which the next run removes.
+glob matches and which the next run removes. Into an object store it goes with one put, which is atomic as well.
 """
 
 import contextlib
 import os
+import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from daedalus.shared.errors import SchemaError, StorageError
 from daedalus.shared.partitioning import PartitionKey
 from daedalus.shared.schemas import PARTITION_DTYPES, Column
 from daedalus.shared.segment import FOOTER_PREFIX
+from daedalus.storage.base import Place
 from daedalus.storage.local import TEMP_SUFFIX, make_dirs, publish, remove_temporaries
 
 ROW_GROUP_ROWS = 32_768
@@ -31,7 +34,7 @@ _HOUR_NS = 3_600_000_000_000
 class Written:
     """One published partition."""
 
-    path: Path
+    path: Place
     rows: int
     bytes: int
 
@@ -51,7 +54,7 @@ class OutputWriter:
     Parameters
     ----------
     root
-        Directory of the output.
+        Folder of the output.
     output
         What is written.
     market
@@ -66,7 +69,7 @@ class OutputWriter:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         output: Output,
         market: Market,
         form: FileFormat,
@@ -166,17 +169,25 @@ def parquet_options(schema: pa.Schema, form: FileFormat) -> dict[str, Any]:
     }
 
 
+def _temporary(final: Path | None) -> Path:
+    """Return where a file is written: beside its final place, or among this machine's temporary files."""
+    if final is None:
+        return Path(tempfile.gettempdir(), f"daedalus-{secrets.token_hex(8)}{TEMP_SUFFIX}")
+    make_dirs(final.parent)
+    remove_temporaries(final.parent)
+    return final.with_name(f"{final.name}.{os.getpid()}{TEMP_SUFFIX}")
+
+
 class _PartitionFile:
     """One partition while it is written. Rows are encoded in groups of `ROW_GROUP_ROWS`, however they come in."""
 
-    def __init__(self, final: Path, schema: pa.Schema, form: FileFormat) -> None:
+    def __init__(self, final: Place, schema: pa.Schema, form: FileFormat) -> None:
         self.final = final
         self._schema = schema
         self._held: list[pa.Table] = []
         self._held_rows = self._rows = 0
-        make_dirs(final.parent)
-        remove_temporaries(final.parent)
-        self._temp = final.with_name(f"{final.name}.{os.getpid()}{TEMP_SUFFIX}")
+        self._local = final.local_path
+        self._temp = _temporary(self._local)
         try:
             with self._explained():
                 self._sink = pa.OSFile(str(self._temp), "wb")
@@ -197,7 +208,11 @@ class _PartitionFile:
             self._writer.close()
             self._sink.close()
             size = self._temp.stat().st_size
-            publish(self._temp, self.final, overwrite=True)
+            if self._local is not None:
+                publish(self._temp, self._local, overwrite=True)
+            else:
+                self.final.storage.put_file(self.final.key, self._temp, overwrite=True)
+                self._temp.unlink()
         return Written(self.final, self._rows, size)
 
     def discard(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from daedalus.etl.core.config import FeatureConfig, FilterSpec, InputConfig, OutputConfig, parse_instant
 from daedalus.shared.errors import ConfigError
+from daedalus.storage.clouds import MemoryStorage
 
 HOUR = dt.timedelta(hours=1)
 AT = dt.datetime(2025, 6, 19, 14, tzinfo=dt.UTC)
@@ -74,13 +75,13 @@ def test_a_wrong_instant_says_how() -> None:
 
 def test_folders() -> None:
     source, target = InputConfig(Path("lake")), OutputConfig(Path("out"), tier_features="s1", tier_aggregates="g1")
-    assert source.bronze("trades") == Path("lake/raw/ready/coinbase/trades")
-    assert source.silver("orderbook") == Path("lake/processed/coinbase/orderbook/silver")
-    assert InputConfig(Path("lake"), processed_base_dir=Path("out")).silver("x") == Path(
-        "out/processed/coinbase/x/silver"
-    )
-    assert target.silver("orderbook") == Path("out/processed/coinbase/orderbook/s1")
-    assert target.gold() == Path("out/processed/coinbase/bars/g1")
+    assert str(source.bronze("trades")) == "lake/raw/ready/coinbase/trades"
+    assert str(source.silver("orderbook")) == "lake/processed/coinbase/orderbook/silver"
+    elsewhere = InputConfig(Path("lake"), processed_base_dir=Path("out"))
+    assert str(elsewhere.silver("x")) == "out/processed/coinbase/x/silver"
+    assert str(target.silver("orderbook")) == "out/processed/coinbase/orderbook/s1"
+    assert str(target.gold()) == "out/processed/coinbase/bars/g1"
+    assert str(InputConfig(MemoryStorage()).bronze("l2")) == "memory:/raw/ready/coinbase/l2"
 
 
 @pytest.mark.parametrize(

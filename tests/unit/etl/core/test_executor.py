@@ -201,5 +201,5 @@ def test_the_plan_tells_what_will_be_written(lake: Path) -> None:
     executor = TransformExecutor(Counting(), InputConfig(lake), OutputConfig(lake / "out"))
     chosen = FilterSpec(hour=15)
     chains = executor.plan(chosen)
-    planned = sorted(path for chain in chains for path in executor.targets(chain, chosen))
-    assert planned == sorted(written.path for written in executor.run(chosen).written)
+    planned = sorted(str(path) for chain in chains for path in executor.targets(chain, chosen))
+    assert planned == sorted(str(written.path) for written in executor.run(chosen).written)

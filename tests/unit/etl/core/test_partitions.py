@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from daedalus.etl.core import partitions
 from daedalus.etl.core.config import FilterSpec
 from daedalus.etl.core.partitions import find_partitions, nothing_found, time_span
 from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError
 from daedalus.shared.partitioning import PartitionKey
+from daedalus.storage.base import Place
+from daedalus.storage.local import LocalStorage, local_place
 
 
 def at(*parts: int) -> dt.datetime:
@@ -17,7 +18,7 @@ def at(*parts: int) -> dt.datetime:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path) -> Place:
     for symbol in ("BTC-USD", "ETH-USD"):
         for day in (18, 19):
             for hour in (0, 9, 14):
@@ -28,36 +29,49 @@ def root(tmp_path: Path) -> Path:
                 (path / ".hidden.parquet").touch()
                 (path / "segment_c.parquet.12.tmp").touch()
     (tmp_path / "exchange=coinbase" / "notes").mkdir()
-    return tmp_path
+    (tmp_path / "exchange=coinbase" / "notes" / "a.parquet").touch()
+    return local_place(tmp_path)
 
 
-def test_partitions_come_by_market_and_time(root: Path) -> None:
+def test_partitions_come_by_market_and_time(root: Place) -> None:
     found = find_partitions(root, FilterSpec())
     assert len(found) == 12
     assert [(p.symbol, p.start) for p in found] == sorted((p.symbol, p.start) for p in found)
     assert [path.name for path in found[0].segments()] == ["segment_a.parquet", "segment_b.parquet"]
 
 
-def test_only_matching_directories_are_listed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed: list[Path] = []
-    children = partitions._children
-    monkeypatch.setattr(partitions, "_children", lambda path: listed.append(path) or children(path))
+def test_only_matching_folders_are_listed(root: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    for name in ("folders", "list"):
+        real = getattr(LocalStorage, name)
+        monkeypatch.setattr(LocalStorage, name, lambda self, key, real=real: listed.append(key) or real(self, key))
     found = find_partitions(root, FilterSpec(symbol="BTC/USD", day=19, hour=14))
     assert [(p.symbol, p.start) for p in found] == [("BTC-USD", at(2025, 6, 19, 14))]
     # root, exchange, symbol, year, month, day and the hour itself
     assert len(listed) == 7
+    assert len(set(listed)) == 7
+    listed.clear()
+    assert len(find_partitions(root, FilterSpec(symbol="BTC/USD"))) == 6
+    assert len(listed) == 3, "root, exchange, and all of the market at once"
+    listed.clear()
+    whole_day = FilterSpec(start=at(2025, 6, 19), end=at(2025, 6, 20), symbol="BTC-USD")
+    assert len(find_partitions(root, whole_day)) == 3
+    assert len(listed) == 6
 
 
-def test_a_range_selects_the_hours_that_it_touches(root: Path) -> None:
+def test_a_range_selects_the_hours_that_it_touches(root: Place) -> None:
     found = find_partitions(root, FilterSpec(symbol="BTC-USD", start=at(2025, 6, 18, 9, 30), end=at(2025, 6, 19, 9)))
     assert [p.start for p in found] == [at(2025, 6, 18, 9), at(2025, 6, 18, 14), at(2025, 6, 19, 0)]
 
 
 def test_a_date_layout(tmp_path: Path) -> None:
-    (tmp_path / "date=2025-06-19" / "exchange=x" / "symbol=y").mkdir(parents=True)
-    (found,) = find_partitions(tmp_path, FilterSpec(hour=3))
+    folder = tmp_path / "date=2025-06-19" / "exchange=x" / "symbol=y"
+    folder.mkdir(parents=True)
+    (folder / "a.parquet").touch()
+    (found,) = find_partitions(local_place(tmp_path), FilterSpec(hour=3))
     assert (found.start, found.end) == (at(2025, 6, 19), at(2025, 6, 20))
-    assert find_partitions(tmp_path, FilterSpec(day=20)) == []
+    assert [str(segment) for segment in found.segments()] == [str(folder / "a.parquet")]
+    assert find_partitions(local_place(tmp_path), FilterSpec(day=20)) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +93,7 @@ def test_a_day_that_does_not_exist_is_an_error() -> None:
         time_span({"year": 2025, "month": 2, "day": 30})
 
 
-def test_nothing_found_says_what_there_is(root: Path) -> None:
+def test_nothing_found_says_what_there_is(root: Place) -> None:
     error = nothing_found(root, FilterSpec(symbol="BTC/USDT"))
     assert isinstance(error, ConfigError)
     text = str(error)
@@ -88,4 +102,4 @@ def test_nothing_found_says_what_there_is(root: Path) -> None:
 
 
 def test_nothing_found_in_nothing(tmp_path: Path) -> None:
-    assert isinstance(nothing_found(tmp_path / "absent", FilterSpec()), NotFoundError)
+    assert isinstance(nothing_found(local_place(tmp_path / "absent"), FilterSpec()), NotFoundError)

@@ -1,6 +1,7 @@
 """Reading: several segments become one ordered stream, and bad files are named."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 from daedalus.etl.core import reading
 from daedalus.etl.core.reading import ReadStats, read_chunks
 from daedalus.shared.errors import CorruptError, SchemaError
+from daedalus.storage import reader
+from daedalus.storage.base import Place
+from daedalus.storage.clouds import MemoryStorage
+from daedalus.storage.local import local_place
 
 SCHEMA = pa.schema([("collected_at", pa.int64()), ("mark", pa.string())])
 
@@ -25,8 +30,12 @@ def write(path: Path, clock: list[int], row_group: int = 3, statistics: bool = T
     return path
 
 
+def chunks(partitions: list[list[Path]], schema: pa.Schema, stats: ReadStats) -> Iterator[pa.Table]:
+    return read_chunks([[local_place(path) for path in paths] for paths in partitions], schema, stats)
+
+
 def read(partitions: list[list[Path]], stats: ReadStats | None = None) -> list[dict[str, object]]:
-    return [row for table in read_chunks(partitions, SCHEMA, stats or ReadStats()) for row in table.to_pylist()]
+    return [row for table in chunks(partitions, SCHEMA, stats or ReadStats()) for row in table.to_pylist()]
 
 
 clocks = st.lists(st.lists(st.integers(0, 30), max_size=25).map(sorted), min_size=1, max_size=4)
@@ -53,21 +62,21 @@ def test_a_segment_that_is_not_sorted_is_sorted(tmp_path: Path) -> None:
 
 def test_segments_that_do_not_overlap_come_row_group_by_row_group(tmp_path: Path) -> None:
     paths = [write(tmp_path / "a.parquet", [1, 2, 3, 4]), write(tmp_path / "b.parquet", [4, 5])]
-    chunks = list(read_chunks([paths], SCHEMA, ReadStats()))
-    assert [table.num_rows for table in chunks] == [3, 1, 2]
+    got = list(chunks([paths], SCHEMA, ReadStats()))
+    assert [table.num_rows for table in got] == [3, 1, 2]
 
 
 def test_chunks_are_bounded_and_partitions_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "CHUNK_ROWS", 4)
     first, second = write(tmp_path / "a.parquet", list(range(10)), 10), write(tmp_path / "b.parquet", [0, 1])
-    sizes = [table.num_rows for table in read_chunks([[first], [], [second]], SCHEMA, ReadStats())]
+    sizes = [table.num_rows for table in chunks([[first], [], [second]], SCHEMA, ReadStats())]
     assert sizes == [4, 4, 2, 2]
 
 
 def test_files_are_opened_once_and_only_when_their_turn_comes(tmp_path: Path) -> None:
     stats = ReadStats()
     partitions = [[write(tmp_path / f"{i}.parquet", [i])] for i in range(3)]
-    stream = read_chunks(partitions, SCHEMA, stats)
+    stream = chunks(partitions, SCHEMA, stats)
     next(stream)
     assert (stats.files_opened, stats.rows) == (1, 1)
     list(stream)
@@ -103,10 +112,30 @@ def test_a_flipped_bit_in_a_page_is_noticed(tmp_path: Path) -> None:
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [1])
     with pytest.raises(SchemaError, match=r"a\.parquet has no column price; its columns are collected_at, mark"):
-        list(read_chunks([[path]], SCHEMA.append(pa.field("price", pa.float64())), ReadStats()))
+        list(chunks([[path]], SCHEMA.append(pa.field("price", pa.float64())), ReadStats()))
 
 
 def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [1])
     with pytest.raises(SchemaError, match=r"a\.parquet: a column is not of its declared type"):
-        list(read_chunks([[path]], pa.schema([("collected_at", pa.int64()), ("mark", pa.float64())]), ReadStats()))
+        list(chunks([[path]], pa.schema([("collected_at", pa.int64()), ("mark", pa.float64())]), ReadStats()))
+
+
+@pytest.mark.parametrize("whole_bytes", [1 << 20, 100])
+def test_objects_are_read_like_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_bytes: int) -> None:
+    monkeypatch.setattr(reader, "WHOLE_BYTES", whole_bytes)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 64)
+    paths = [write(tmp_path / "a.parquet", list(range(500))), write(tmp_path / "b.parquet", list(range(300)))]
+    store = MemoryStorage()
+    for path in paths:
+        store.put_file(f"raw/{path.name}", path)
+    places = [Place(store) / "raw" / path.name for path in paths]
+    got = [row for table in read_chunks([places], SCHEMA, ReadStats()) for row in table.to_pylist()]
+    assert got == read([paths])
+
+
+def test_a_damaged_object_is_named(tmp_path: Path) -> None:
+    store = MemoryStorage()
+    store.put("raw/a.parquet", b"PAR1 this is not a segment PAR1")
+    with pytest.raises(CorruptError, match=r"memory:/raw/a\.parquet"):
+        list(read_chunks([[Place(store, "raw/a.parquet")]], SCHEMA, ReadStats()))

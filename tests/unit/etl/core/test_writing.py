@@ -14,6 +14,7 @@ from daedalus.etl.transforms.base import Market, Output
 from daedalus.shared.errors import SchemaError, StorageError
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS, PartitionKey, parse_partition_path
 from daedalus.shared.schemas import Column
+from daedalus.storage.local import local_place
 from tests.unit.etl.core.bronze import HOUR, T0, S
 
 COLUMNS = (
@@ -38,7 +39,13 @@ def writer(
     selects: Callable[[PartitionKey], bool] = lambda key: True,
 ) -> OutputWriter:
     sink = [] if written is None else written
-    return OutputWriter(root, OUTPUT, MARKET, FileFormat(columns, "zstd", 3), selects, sink.append)
+    return OutputWriter(local_place(root), OUTPUT, MARKET, FileFormat(columns, "zstd", 3), selects, sink.append)
+
+
+def local(written: Written) -> Path:
+    path = written.path.local_path
+    assert path is not None
+    return path
 
 
 def files(root: Path) -> list[str]:
@@ -53,8 +60,8 @@ def test_rows_go_to_the_hour_of_their_time(tmp_path: Path) -> None:
     out.add(rows([T0 + HOUR + 1, T0 + 3 * HOUR]))
     out.finish()
     assert [(w.path.parent.name, w.rows) for w in written] == [("hour=14", 2), ("hour=15", 2), ("hour=17", 1)]
-    assert files(tmp_path) == sorted(str(w.path.relative_to(tmp_path)) for w in written)
-    assert all(w.path.stat().st_size == w.bytes for w in written)
+    assert files(tmp_path) == sorted(str(local(w).relative_to(tmp_path)) for w in written)
+    assert all(local(w).stat().st_size == w.bytes for w in written)
 
 
 def test_path_values_stand_in_the_data(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""From settings to stores: which one a section names, and what a place on the command line means."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from daedalus.shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from daedalus.config.config import DaedalusConfig, StoreConfig
+    from daedalus.storage.base import Storage
+
+#: Places on the command line: s3://bucket/prefix.
+_SCHEMES = {"s3": ("s3", "bucket"), "gs": ("gcs", "bucket"), "az": ("azure", "container")}
+
+
+def section(config: "DaedalusConfig", name: str) -> "StoreConfig":
+    """Return a store's settings by its dotted name below ``storage``: etl_storage_input, sync.source."""
+    here: Any = config.storage
+    for part in name.split("."):
+        here = getattr(here, part)
+    return here  # type: ignore[no-any-return]
+
+
+def store_options(config: "DaedalusConfig", name: str, backend: str) -> dict[str, Any]:
+    """Return the arguments of a backend's constructor. Holds secrets: never print it."""
+    store = section(config, name)
+    if backend == "local":
+        return {"base_dir": Path(store.base_dir or config.storage.base_dir).expanduser()}
+    if backend == "memory":
+        return {}
+    options = {key: _plain(value) for key, value in getattr(store, backend)}
+    return {**options, "policy": _policy(config)}
+
+
+def open_store(config: "DaedalusConfig", name: str) -> "Path | Storage":
+    """Return a section's store: a directory, or an object store. No request is made.
+
+    Raises
+    ------
+    ConfigError
+        If its address must not be used.
+    """
+    backend = section(config, name).backend
+    options = store_options(config, name, backend)
+    if backend == "local":
+        return Path(options["base_dir"])
+    from daedalus.storage.factory import make_storage
+
+    return make_storage(backend, options)
+
+
+def place_flags(name: str, text: str) -> dict[str, object]:
+    """Return the settings that a place on the command line stands for; the rest of its section keeps its values.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address of another kind.
+
+    Examples
+    --------
+    >>> place_flags("etl_storage_input", "s3://lake/pi-4")["storage.etl_storage_input.s3.bucket"]
+    'lake'
+    """
+    prefix = f"storage.{name}"
+    if "://" not in text:
+        return {f"{prefix}.backend": "local", f"{prefix}.base_dir": text}
+    parts = urlsplit(text)
+    if parts.scheme not in _SCHEMES or not parts.netloc or parts.query or "@" in parts.netloc:
+        known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+        raise ConfigError(
+            f"{parts.scheme}://{parts.hostname}: give a directory or {known}BUCKET/PREFIX; keys belong"
+            " into the settings or the environment"
+        )
+    backend, container = _SCHEMES[parts.scheme]
+    return {
+        f"{prefix}.backend": backend,
+        f"{prefix}.{backend}.{container}": parts.netloc,
+        f"{prefix}.{backend}.prefix": parts.path.strip("/"),
+    }
+
+
+def _policy(config: "DaedalusConfig") -> object:
+    from daedalus.storage.retry import RetryPolicy
+
+    requests = config.storage.requests
+    return RetryPolicy(
+        attempts=requests.attempts,
+        longest_wait_s=requests.wait_seconds_max,
+        timeout_s=requests.timeout_seconds,
+        connect_timeout_s=requests.connect_timeout_seconds,
+    )
+
+
+def _plain(value: "object | SecretStr") -> object:
+    from pydantic import SecretStr
+
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
