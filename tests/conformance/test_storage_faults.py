@@ -98,7 +98,7 @@ def test_without_a_network_it_gives_up_and_says_so(proxy: FaultProxy, s3_server:
     store.put("a", b"1")
     proxy.is_down = True
     for call in (store.get, store.head, store.delete, store.digest, lambda key: list(store.list(key))):
-        with pytest.raises(TransientStorageError, match="s3://lake/faults/.*tried again"):
+        with pytest.raises(TransientStorageError, match=r"s3://lake/faults/.*tried again"):
             call("a")
     with pytest.raises(TransientStorageError):
         store.get_file("a", tmp_path / "target")

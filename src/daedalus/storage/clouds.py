@@ -1,9 +1,12 @@
 """The object stores by name. Constructors take plain values; secrets among them are kept out of every text."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import obstore
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from daedalus.shared.errors import ConfigError
@@ -58,24 +61,30 @@ class S3Storage(ObjectStorage):
         policy: RetryPolicy | None = None,
         multipart_bytes: int = MULTIPART_BYTES,
     ) -> None:
-        policy = policy or RetryPolicy()
+        url, policy = _url("s3", bucket, prefix), policy or RetryPolicy()
         keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
         places = {"endpoint": endpoint_url, "region": region}
         given = {name: value for name, value in {**keys, **places}.items() if value is not None}
-        store = S3Store(
-            bucket,
-            prefix=prefix or None,
-            client_options=_client(policy, endpoint_url, allow_http),
-            retry_config=_retries(policy),
-            checksum_algorithm="SHA256",
-            copy_if_not_exists=_COPY_NEW,
-            **given,  # type: ignore[arg-type]
-        )
+        with _valid(url):
+            store = S3Store(
+                bucket,
+                prefix=prefix or None,
+                client_options=_client(policy, endpoint_url, allow_http),
+                retry_config=_retries(policy),
+                checksum_algorithm="SHA256",
+                copy_if_not_exists=_COPY_NEW,
+                **given,  # type: ignore[arg-type]
+            )
         options = {f"aws_{name}": value for name, value in given.items()}
         if endpoint_url and endpoint_url.startswith("http://"):
             options["aws_allow_http"] = "true"
         super().__init__(
-            store, _url("s3", bucket, prefix), policy=policy, scan_options=options, multipart_bytes=multipart_bytes
+            store,
+            url,
+            policy=policy,
+            scan_options=options,
+            multipart_bytes=multipart_bytes,
+            is_ordered=False,
         )
 
 
@@ -104,21 +113,22 @@ class GcsStorage(ObjectStorage):
         allow_http: bool = False,
         policy: RetryPolicy | None = None,
     ) -> None:
-        policy = policy or RetryPolicy()
+        url, policy = _url("gs", bucket, prefix), policy or RetryPolicy()
         given: dict[str, str | bool] = {}
         if service_account_file is not None:
             given["service_account"] = str(Path(service_account_file).expanduser())
         if endpoint_url is not None:
             given |= {"base_url": endpoint_url, "skip_signature": True}
-        store = GCSStore(
-            bucket,
-            prefix=prefix or None,
-            client_options=_client(policy, endpoint_url, allow_http),
-            retry_config=_retries(policy),
-            **given,  # type: ignore[arg-type]
-        )
+        with _valid(url):
+            store = GCSStore(
+                bucket,
+                prefix=prefix or None,
+                client_options=_client(policy, endpoint_url, allow_http),
+                retry_config=_retries(policy),
+                **given,  # type: ignore[arg-type]
+            )
         options = {f"google_{name}": str(value) for name, value in given.items() if name == "service_account"}
-        super().__init__(store, _url("gs", bucket, prefix), policy=policy, scan_options=options)
+        super().__init__(store, url, policy=policy, scan_options=options)
 
 
 class AzureStorage(ObjectStorage):
@@ -150,7 +160,7 @@ class AzureStorage(ObjectStorage):
         allow_http: bool = False,
         policy: RetryPolicy | None = None,
     ) -> None:
-        policy = policy or RetryPolicy()
+        url, policy = _url("az", container, prefix), policy or RetryPolicy()
         wanted = {
             "account_name": account_name,
             "account_key": account_key,
@@ -158,15 +168,16 @@ class AzureStorage(ObjectStorage):
             "endpoint": endpoint_url,
         }
         given = {name: value for name, value in wanted.items() if value is not None}
-        store = AzureStore(
-            container,
-            prefix=prefix or None,
-            client_options=_client(policy, endpoint_url, allow_http),
-            retry_config=_retries(policy),
-            **given,  # type: ignore[arg-type]
-        )
+        with _valid(url):
+            store = AzureStore(
+                container,
+                prefix=prefix or None,
+                client_options=_client(policy, endpoint_url, allow_http),
+                retry_config=_retries(policy),
+                **given,  # type: ignore[arg-type]
+            )
         options = {f"azure_storage_{name}": value for name, value in given.items()}
-        super().__init__(store, _url("az", container, prefix), policy=policy, scan_options=options)
+        super().__init__(store, url, policy=policy, scan_options=options)
 
 
 class MemoryStorage(ObjectStorage):
@@ -174,6 +185,15 @@ class MemoryStorage(ObjectStorage):
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(), "memory:")
+
+
+@contextlib.contextmanager
+def _valid(url: str) -> Iterator[None]:
+    """Turn what the library says about settings, which it may quote, into an error that quotes nothing."""
+    try:
+        yield
+    except (obstore.exceptions.BaseError, ValueError):
+        raise ConfigError(f"{url}: this is no usable store: check its keys, key file and endpoint_url") from None
 
 
 def _url(scheme: str, bucket: str, prefix: str) -> str:

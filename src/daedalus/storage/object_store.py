@@ -59,6 +59,9 @@ class ObjectStorage:
         For Polars. Holds secrets.
     multipart_bytes
         Files larger than that go up in parts.
+    is_ordered
+        Whether it lists in the order of keys, so that what it lists again can be told and left out: Azure's servers may
+        begin a listing earlier than asked.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class ObjectStorage:
         policy: RetryPolicy | None = None,
         scan_options: dict[str, str] | None = None,
         multipart_bytes: int = MULTIPART_BYTES,
+        is_ordered: bool = True,
     ) -> None:
         self._store = store
         self._url = url
         self._policy = policy or RetryPolicy()
         self._scan_options = scan_options or {}
         self._multipart_bytes = multipart_bytes
+        self._is_ordered = is_ordered
 
     @property
     def url(self) -> str:
@@ -155,8 +160,13 @@ class ObjectStorage:
                 raise
 
         while metas := self._call(place, page):
-            yield from (_info(meta["path"], meta) for meta in metas if is_visible(meta["path"]))
-            after = metas[-1]["path"]
+            for meta in metas:
+                key = meta["path"]
+                if self._is_ordered and after is not None and key <= after:
+                    continue
+                after = key
+                if is_visible(key):
+                    yield _info(key, meta)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         """Return names of folders. See `Storage.folders`."""

@@ -70,25 +70,33 @@ _BY_CODE: dict[str, _Meaning] = {
         _DAMAGED,
     ),
     **dict.fromkeys(("EntityTooLarge", "RequestBodyTooLarge"), _TOO_LARGE),
-    **dict.fromkeys(("SlowDown", "TooManyRequests", "ServerBusy", "ThrottlingException"), _BUSY),
+    **dict.fromkeys(
+        (
+            "SlowDown",
+            "ConditionalRequestConflict",
+            "OperationAborted",
+            "TooManyRequests",
+            "ServerBusy",
+            "ThrottlingException",
+        ),
+        _BUSY,
+    ),
     **dict.fromkeys(("RequestTimeout", "OperationTimedOut", "IncompleteBody"), _CUT),
 }
 _BY_STATUS = {
     401: _UNKNOWN_KEY, 403: _NO_RIGHT, 408: _CUT, 413: _TOO_LARGE, 429: _BUSY, 500: _BROKEN, 502: _BROKEN,
     503: _BUSY, 504: _CUT, 507: _FULL,
 }  # fmt: skip
+# Without keys, the client asks the machine itself for those of its role.
+_ASKED_FOR_A_ROLE = ("://169.254.", "://metadata.google.internal", "/latest/api/token", "/latest/meta-data/iam")
 # Where no answer came, what the client says of it; the first that fits counts.
 _BY_TEXT = (
     ("BareRedirect", _REGION),
-    ("169.254.169.254", _NO_CREDENTIALS),
-    ("169.254.170.2", _NO_CREDENTIALS),
-    ("metadata.google.internal", _NO_CREDENTIALS),
     ("scheme is not allowed", _HTTP),
     ("BadScheme", _HTTP),
     ("builder error", _HTTP),
     ("dns error", _NO_NAME),
     ("InvalidCertificate", _TLS),
-    ("certificate", _TLS),
     ("kind: Connect", _UNREACHED),
     ("HTTP error", _CUT),
     ("TimedOut", _CUT),
@@ -125,7 +133,7 @@ def explain(error: Exception, place: str) -> StorageError:
 
 
 def _meaning(name: str, text: str, status: int | None, code: str | None) -> _Meaning:
-    if "169.254." in text:
+    if any(words in text for words in _ASKED_FOR_A_ROLE):
         return _NO_CREDENTIALS
     if code in _BY_CODE:
         return _BY_CODE[code]
