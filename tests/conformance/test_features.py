@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from daedalus.etl.features.base import NULL_INT, Family
+from daedalus.etl.features.calibration import MicropriceCalibration
 from daedalus.etl.features.chunks import BookChunk, TradeChunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
@@ -20,7 +21,6 @@ from tests.references.markets import Deal, Row, book, random_deals, random_rows,
 from tests.references.running import differing, run_chunks, run_whole
 from tests.references.static_features import Values
 
-NAMES = [declare.__name__ for declare in FAMILIES]
 CONFIG = FeatureConfig(
     max_levels=5,
     horizons=(1, 5, 60, 300),
@@ -29,8 +29,13 @@ CONFIG = FeatureConfig(
     vpin_window_buckets=4,
     spread_regime_window=120,
     tick_size=0.5,
+    microprice_calibration=MicropriceCalibration(
+        0.5, (0.2, 0.5, 0.7), ((-0.2, -0.1, None, 0.2), (-0.3, 0, 0.1, 0.3), (0, 0, 0, 0.5))
+    ),
+    normalise=("spread_bps_z_60s", "spread*_bps_z_1s", "ofi*_rank_20", "n_levels_bid_rank_7", "[mr]*_ewz_hl10s"),
     feature_set="full",
 )
+NAMES = [family.name for family in families(CONFIG)]
 # What a reset must make as if nothing had been before (S1); the rest is windows, bars and buckets, which stay (S3).
 FORGETFUL = {"identity": set(), "order_flow": set(), "changes": {"mid_tick_dir"}}
 
@@ -71,7 +76,7 @@ def test_names_are_unique_and_every_column_says_what_it_is() -> None:
     columns = [column for family in families(FeatureConfig()) for column in family.columns]
     assert len({column.name for column in columns}) == len(columns)
     assert all(column.doc and column.dtype in ("float64", "int64", "int8") for column in columns)
-    assert [family.name for family in families(FeatureConfig())] == NAMES
+    assert [family.name for family in families(FeatureConfig())] == [declare.__name__ for declare in FAMILIES]
 
 
 def test_a_family_runs_after_those_it_needs(name: str) -> None:

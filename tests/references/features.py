@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from daedalus.etl.features.config import FeatureConfig
 from tests.references import (
+    calibrated_features,
     deal_features,
     grid_features,
     stateful_features,
@@ -39,6 +40,8 @@ NEAR_ZERO = (
     "spread_z",
     "burstiness",
     "vwap_dev",
+    "ofi_integrated",
+    "lob_",
 )
 
 
@@ -60,8 +63,13 @@ def reference(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> list
         window_features.flow_against_price(kept, per_row, config),
         trade_features.kyle(kept, static, deals, config),
         trade_features.vpin(kept, deals, config),
+        calibrated_features.integrated(kept, per_row, config),
+        calibrated_features.microprices(kept, config),
+        calibrated_features.books(kept, config),
     ]
-    return [{key: value for part in parts for key, value in part[i].items()} for i in range(len(kept))]
+    columns = [{key: value for part in parts for key, value in part[i].items()} for i in range(len(kept))]
+    more = calibrated_features.normalised(kept, columns, config)
+    return [{**columns[i], **more[i]} for i in range(len(kept))]
 
 
 def assert_matches(batch: pa.RecordBatch, expected: Sequence[Values]) -> None:

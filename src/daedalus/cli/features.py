@@ -73,6 +73,36 @@ def _feature_config(config: Path | None, overrides: list[str] | None, feature_se
     return FeatureConfig(**(options if feature_set is None else {**options, "feature_set": feature_set}))
 
 
+@app.command("calibrate-microprice")
+def calibrate_microprice(
+    table: Annotated[Path, typer.Argument(help="The file to write, for processor_options.microprice_calibration.")],
+    tick_size: Annotated[float, typer.Option("--tick-size", help="Price step of the market.", min=1e-12)],
+    input: etl.InputOption = None,
+    source: etl.SourceOption = "coinbase",
+    exchange: etl.ExchangeOption = None,
+    symbol: etl.SymbolOption = None,
+    start: etl.FromOption = None,
+    end: etl.ToOption = None,
+    config: etl.ConfigOption = None,
+    overrides: etl.OverridesOption = None,
+) -> None:
+    """Estimate the table of microprice_stoikov from recorded books of one market.
+
+    Take books from before those that the table is used on, or it looks ahead.
+
+    Example: daedalus features calibrate-microprice btc.json --symbol BTC-USD --tick-size 0.01 --to 2025-06-19
+    """
+    settings = etl.load_settings(config, overrides, input, None, False)
+    from daedalus.cli.wiring import input_options
+    from daedalus.etl.core.calibrating import calibrate_from_lake
+    from daedalus.etl.core.config import InputConfig
+
+    chosen = etl.filter_spec(exchange, symbol, None, None, None, None, start, end)
+    found, books = calibrate_from_lake(InputConfig(**input_options(settings, source)), chosen, tick_size)
+    found.save(table)
+    typer.echo(f"{table}: {found.exchange} {found.symbol}, from {books:,} books")
+
+
 @app.command("orderbook")
 def orderbook(
     input: etl.InputOption = None,

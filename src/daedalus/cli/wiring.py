@@ -169,8 +169,13 @@ def pipeline_options(config: "DaedalusConfig", source: str = "coinbase") -> dict
 
 
 def feature_options(config: "DaedalusConfig") -> dict[str, Any]:
-    """Return the arguments of `FeatureConfig`: the processor options as they stand."""
-    return config.etl.channels.orderbook.processor_options.model_dump()
+    """Return the arguments of `FeatureConfig`: the processor options, with the file that they name read."""
+    options = config.etl.channels.orderbook.processor_options.model_dump()
+    if (path := options["microprice_calibration"]) is not None:
+        from daedalus.etl.features.calibration import load_calibration
+
+        options["microprice_calibration"] = load_calibration(Path(path).expanduser())
+    return options
 
 
 def bar_options(config: "DaedalusConfig") -> dict[str, Any]:

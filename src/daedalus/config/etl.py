@@ -116,6 +116,21 @@ class OrderbookProcessorOptions(Section):
         description="A pause longer than this many seconds is a fresh start: nothing is differenced across it.",
     )
 
+    norm_days: WholeNumber = Field(
+        default=5, ge=1, le=366, description="UTC days before a row's own that lob_norm_* is scaled by."
+    )
+    microprice_calibration: Text | None = Field(
+        default=None,
+        description="File with the table of microprice_stoikov, of one market, as daedalus features"
+        " calibrate-microprice writes it; without it that column is null.",
+    )
+    normalise: list[Text] = Field(
+        default=[],
+        max_length=1000,
+        description="Columns to add: {col}_z_{w}s, {col}_rank_{n} or {col}_ewz_hl{h}s, where col is a column or a"
+        " pattern of columns (spread_bps_z_300s, ofi_sum_*_rank_1000).",
+    )
+
     @field_validator("bands_bps", "horizons", "bar_durations")
     @classmethod
     def _check_order(cls, values: list[float]) -> list[float]:

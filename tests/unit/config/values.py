@@ -32,6 +32,7 @@ VALUES: dict[str, list[Any]] = {
     "etl.channels.bars.event_bars": [["tick-100"], ["volume-5", "dollar_run"]],
     "etl.channels.orderbook.processor_options.include": [["hhi_*"], ["grid_returns", "rv_60s"]],
     "etl.channels.orderbook.processor_options.exclude": [["vpin"], ["mlofi_*", "kyle"]],
+    "etl.channels.orderbook.processor_options.normalise": [["mid_rank_100"], ["ofi_z_300s", "h*_ewz_hl60s"]],
     "etl.channels.orderbook.processor_options.kyle_lambda_window": [20, 600],
     "etl.channels.orderbook.processor_options.vpin_bucket_volume": ["auto", 2.5, 1e-6],
 }

@@ -16,6 +16,12 @@ nothing is infinite. `processor_options.feature_set` chooses `core`, `standard` 
 `exclude` add and remove families or columns, by name or pattern. Windows `{w}s` follow `horizons`; a column that names
 its own window keeps it.
 
+Any column against its own past: list `{col}_z_{w}s`, `{col}_rank_{n}` or `{col}_ewz_hl{h}s` in
+`processor_options.normalise`, where col is a column or a pattern of columns (`spread_bps_z_300s`,
+`ofi_sum_*_rank_1000`). z takes the rows of the last w seconds strictly before, rank the n rows strictly before, ewz all
+rows before, weighing 2^(-age / h). `lob_norm_*` is scaled by the `norm_days` UTC days before the row's own;
+`microprice_stoikov` needs the table that `daedalus features calibrate-microprice` makes from past books.
+
 """
 
 

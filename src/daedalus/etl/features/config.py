@@ -1,14 +1,18 @@
 """What a user may set about features: a frozen record of plain values, checked when it is made."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from daedalus.etl.features.calibration import MicropriceCalibration
 from daedalus.shared.errors import ConfigError
 
 #: Width of the bars that Kyle's lambda is regressed on (feature catalogue, section 8).
 KYLE_BAR_SECONDS = 5
+#: A template of `normalise`: a column or pattern, then z over seconds, rank among rows, or ewz with a half-life.
+NORMALISE = r"(?P<column>.+?)_(?:z_(?P<z>[1-9]\d{0,5})s|rank_(?P<rank>[1-9]\d{0,5})|ewz_hl(?P<ewz>[1-9]\d{0,5})s)"
 FEATURE_SETS: tuple[Literal["core", "standard", "full"], ...] = ("core", "standard", "full")
 
 
@@ -56,6 +60,13 @@ class FeatureConfig:
         Price step of the market; None leaves tick features null (B6).
     lot_size
         Size step of the market, for elasticities that count lots.
+    norm_days
+        UTC days strictly before a row's own that `lob_norm_*` is scaled by.
+    microprice_calibration
+        Table of `microprice_stoikov`; None leaves it null.
+    normalise
+        Columns to add: ``{col}_z_{w}s``, ``{col}_rank_{n}`` or ``{col}_ewz_hl{h}s``, where col is a column or a pattern
+        of columns.
     feature_set
         "core", "standard" or "full": which columns to compute.
     include, exclude
@@ -87,6 +98,9 @@ class FeatureConfig:
     max_state_staleness_seconds: float = 300.0
     tick_size: float | None = None
     lot_size: float = 1.0
+    norm_days: int = 5
+    microprice_calibration: MicropriceCalibration | None = None
+    normalise: tuple[str, ...] = ()
     feature_set: Literal["core", "standard", "full"] = "standard"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -103,6 +117,10 @@ class FeatureConfig:
         _require(self.feature_set in FEATURE_SETS, "feature_set", self.feature_set, " or ".join(FEATURE_SETS))
         self._set("include", _names("include", self.include))
         self._set("exclude", _names("exclude", self.exclude))
+        self._set("normalise", _names("normalise", self.normalise))
+        for item in self.normalise:
+            wanted = "{col}_z_{w}s, {col}_rank_{n} or {col}_ewz_hl{h}s with whole numbers, such as spread_bps_z_300s"
+            _require(re.fullmatch(NORMALISE, item) is not None, "normalise", item, wanted)
         self._check_whole_numbers()
         self._check_real_numbers()
 
@@ -116,6 +134,7 @@ class FeatureConfig:
             "spread_regime_window": (2, 1_000_000),
             "kyle_lambda_window": (3 * KYLE_BAR_SECONDS, 86_400),
             "vpin_window_buckets": (1, 100_000),
+            "norm_days": (1, 366),
         }
         for name, (low, high) in bounds.items():
             value = _whole(name, getattr(self, name), f"a whole number from {low} to {high}")

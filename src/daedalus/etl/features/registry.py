@@ -1,6 +1,6 @@
 """The table of feature families: one line each. Being listed is what gets a family computed, documented and tested."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
@@ -18,6 +18,10 @@ from daedalus.etl.features.identity import identity
 from daedalus.etl.features.impact import impact
 from daedalus.etl.features.kyle import kyle
 from daedalus.etl.features.levels import levels
+from daedalus.etl.features.lob_inputs import lob_norm, lob_rel
+from daedalus.etl.features.microprice_stoikov import microprice_stoikov
+from daedalus.etl.features.normalised import check_templates, normalised
+from daedalus.etl.features.ofi_integrated import ofi_integrated
 from daedalus.etl.features.rolling_flow import rolling_flow
 from daedalus.etl.features.rolling_levels import rolling_levels
 from daedalus.etl.features.rolling_moments import (
@@ -82,7 +86,14 @@ FAMILIES: Families = (
     impact,
     vpin,
     ticker_quote,
+    ofi_integrated,
+    microprice_stoikov,
+    lob_rel,
+    lob_norm,
 )
+
+#: Families over the columns of those above: each is a function of the configuration and of those of one table.
+OVER_OTHERS: tuple[Callable[[FeatureConfig, Sequence[Family]], tuple[Family, ...]], ...] = (normalised,)
 
 
 #: Of trades, and of tickers.
@@ -111,9 +122,11 @@ def families(config: FeatureConfig, table: Table = "orderbook") -> tuple[Family,
     declared = [family for declare in TABLES[table] if (family := declare(config)) is not None]
     if table == "trades":
         declared = [family if family.name == "quote" else replace(family, standard=("*",)) for family in declared]
-    return tuple(declared)
+    return (*declared, *(family for declare in OVER_OTHERS for family in declare(config, declared)))
 
 
 def shown(config: FeatureConfig, table: Table = "orderbook") -> frozenset[str]:
     """Return the names of the columns of a table that a configuration asks for; raises as `selection.selected`."""
-    return selected(families(config, table), config, [family for name in TABLES for family in families(config, name)])
+    anywhere = [family for name in TABLES for family in families(config, name)]
+    check_templates(config, anywhere)
+    return selected(families(config, table), config, anywhere)

@@ -11,6 +11,7 @@ from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.transforms.base import Input, Layer, Market, Output, Rows, Streams, constant
 from daedalus.etl.transforms.beside import GapResets, Trailing
+from daedalus.shared.errors import ConfigError
 from daedalus.shared.schemas import Column, arrow_schema
 
 VERSION = 1
@@ -79,7 +80,14 @@ class OrderbookFeatureTransform:
         )
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
-        """Fold the streams of a market; see `base.Transform`."""
+        """Fold the streams of a market; see `base.Transform`.
+
+        Raises
+        ------
+        ConfigError
+            If the micro-price is calibrated on another market.
+        """
+        self._check_calibration(market)
         resets = GapResets(streams["gaps"], CHANNEL)
         trades = Trailing(streams["trades"], _TRADES)
         state = self._features.new_state()
@@ -90,6 +98,14 @@ class OrderbookFeatureTransform:
             state, outputs = self._features.apply(state, book, passed)
             # A snapshot that repeats the one before it has no row (T2).
             yield self.outputs[0], self._silver(market, self._features.to_arrow(outputs), received[outputs.kept])
+
+    def _check_calibration(self, market: Market) -> None:
+        table = self._config.microprice_calibration
+        if table is not None and (table.exchange, table.symbol) not in (("", ""), (market.exchange, market.symbol)):
+            raise ConfigError(
+                f"processor_options.microprice_calibration is of {table.exchange} {table.symbol}: it cannot serve "
+                f"{market}; select the one market, or calibrate on this one"
+            )
 
     def _silver(self, market: Market, features: pa.RecordBatch, received: npt.NDArray[np.int64]) -> pa.RecordBatch:
         """Put the identity columns first."""
