@@ -32,7 +32,7 @@ CONFIG = FeatureConfig(
     microprice_calibration=MicropriceCalibration(
         0.5, (0.2, 0.5, 0.7), ((-0.2, -0.1, None, 0.2), (-0.3, 0, 0.1, 0.3), (0, 0, 0, 0.5))
     ),
-    normalise=("spread_bps_z_60s", "spread*_bps_z_1s", "ofi*_rank_20", "n_levels_bid_rank_7", "[mr]*_ewz_hl10s"),
+    normalise=("spread_bps_z_60s", "dspread_*_z_1s", "ofi_bi?_rank_20", "n_levels_bid_rank_7", "microprice_ewz_hl10s"),
     feature_set="full",
 )
 NAMES = [family.name for family in families(CONFIG)]
