@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from fnmatch import fnmatchcase
+from itertools import accumulate
 
 import numpy as np
 
@@ -151,5 +152,5 @@ def fading_score(i: int, half_life: int, ts: list[int], series: list[float | int
     squares = math.fsum(w * (v - centre) ** 2 for w, (_, v) in zip(weights, known, strict=True))
     if squares <= 1e-26 * total * centre**2:
         return None
-    others = math.fsum(w * (total - w) for w in weights)
+    others = 2.0 * math.fsum(w * before for w, before in zip(weights, accumulate([0.0, *weights]), strict=False))
     return (now - centre) / math.sqrt(squares * total / others)

@@ -1,5 +1,6 @@
 """Another valid value for any key, and Hypothesis strategies of valid ones, both derived from the models."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from hypothesis import strategies as st
@@ -32,6 +33,9 @@ VALUES: dict[str, list[Any]] = {
     "etl.channels.bars.event_bars": [["tick-100"], ["volume-5", "dollar_run"]],
     "etl.channels.orderbook.processor_options.include": [["hhi_*"], ["grid_returns", "rv_60s"]],
     "etl.channels.orderbook.processor_options.exclude": [["vpin"], ["mlofi_*", "kyle"]],
+    "etl.channels.orderbook.processor_options.microprice_calibration": [
+        str(Path(__file__).with_name("microprice.json"))
+    ],
     "etl.channels.orderbook.processor_options.normalise": [["mid_rank_100"], ["ofi_z_300s", "h*_ewz_hl60s"]],
     "etl.channels.orderbook.processor_options.kyle_lambda_window": [20, 600],
     "etl.channels.orderbook.processor_options.vpin_bucket_volume": ["auto", 2.5, 1e-6],
