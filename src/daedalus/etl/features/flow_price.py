@@ -5,8 +5,8 @@ import math
 from daedalus.etl.features.base import F64, FLOAT, I64, Arrays, Block, Family, Field, Frame, Run
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
-from daedalus.etl.features.pairs import NOTHING, add_product, centred, product, window_pair
-from daedalus.etl.features.streaming import add, enter, plus, ratio, window_fields, window_lengths_ns, window_sum
+from daedalus.etl.features.pairs import add_pair, add_product, lag_one, regress, window_pair
+from daedalus.etl.features.streaming import add, enter, ratio, window_fields, window_lengths_ns, window_sum
 from daedalus.etl.features.windows import drive
 from daedalus.shared.schemas import Column
 
@@ -82,8 +82,7 @@ def _flow_price(
             return i
         e, y = flow[0, i], 1e4 * log_return[i]
         ring_flow[slot] = e
-        if not math.isnan(e + y):
-            _add_pair(totals, e, y)
+        add_pair(totals, 0, e, y)
         if not math.isnan(e):
             add(totals, 6, 1.0)
             add(totals, 7, e)
@@ -95,47 +94,13 @@ def _flow_price(
             add(totals, 10, (bid_size[i, m] + ask_size[i, m]) / 2.0 / levels)
             add(totals, _SUMS + m, flow[m, i])
         for k in range(2):
-            _fit(tails[1 + k] & mask, ring, totals, out, k, i)
+            out[k, i], out[2 + k, i] = regress(ring, totals, tails[1 + k] & mask, 0)
             out[4 + k, i] = _memory(tails[k], head[0], ring, totals, ring_flow, before[0])
         oldest = tails[0] & mask
         size = window_sum(totals, ring, oldest, 10) / (head[0] - tails[0])
         for m in range(levels):
             out[6 + m, i] = ratio(window_sum(totals, ring, oldest, _SUMS + m), size)
     return len(ts)
-
-
-@kernel
-def _add_pair(totals: F64, x: float, y: float) -> None:
-    add(totals, 0, 1.0)
-    add(totals, 1, x)
-    add(totals, 2, y)
-    add_product(totals, 3, x, x)
-    add_product(totals, 4, x, y)
-    add_product(totals, 5, y, y)
-
-
-@kernel
-def _fit(slot: int, ring: F64, totals: F64, out: F64, k: int, i: int) -> None:
-    """Write slope and R2 (section 8): fewer than 3 pairs or no variation of x: null; none of y: slope 0, R2 null."""
-    n = window_sum(totals, ring, slot, 0)
-    out[k, i] = out[2 + k, i] = math.nan
-    if n < 3.0:
-        return
-    x, x_low = window_pair(totals, ring, slot, 1)
-    y, y_low = window_pair(totals, ring, slot, 2)
-    xx, xx_low = window_pair(totals, ring, slot, 3)
-    xy, xy_low = window_pair(totals, ring, slot, 4)
-    yy, yy_low = window_pair(totals, ring, slot, 5)
-    sxx = centred(n, xx, xx_low, x, x_low, x, x_low)
-    syy = centred(n, yy, yy_low, y, y_low, y, y_low)
-    if sxx <= NOTHING * xx:
-        return
-    sxy = centred(n, xy, xy_low, x, x_low, y, y_low)
-    if syy <= NOTHING * yy:
-        out[k, i] = 0.0
-        return
-    out[k, i] = sxy / sxx
-    out[2 + k, i] = sxy / sxx * (sxy / syy)
 
 
 @kernel
@@ -147,29 +112,11 @@ def _memory(tail: int, head: int, ring: F64, totals: F64, ring_flow: F64, newest
         first += 1
     slot = tail & mask
     n = window_sum(totals, ring, slot, 6)
-    if n < 2.0:
-        return math.nan
     total, total_low = window_pair(totals, ring, slot, 7)
     squares, squares_low = window_pair(totals, ring, slot, 8)
-    below = centred(n, squares, squares_low, total, total_low, total, total_low)
-    if below <= NOTHING * squares:
-        return math.nan
-    # The products of the first flow reach out of the window. Centred on the means of all but the first and all but the
-    # last, what is left is one product of the two ends.
+    # The products of the first flow reach out of the window.
     after, after_low = 0.0, 0.0
     if first + 1 < head:
         after, after_low = window_pair(totals, ring, (first + 1) & mask, 9)
     oldest = ring_flow[first & mask]
-    late, late_low = plus(total, total_low, -oldest, 0.0)
-    early, early_low = plus(total, total_low, -newest, 0.0)
-    inner = centred(n - 1.0, after, after_low, late, late_low, early, early_low)
-    ends = _from_mean(oldest, n, total, total_low) * _from_mean(newest, n, total, total_low) / (n - 1.0)
-    return (inner + ends) / below
-
-
-@kernel
-def _from_mean(value: float, n: float, total: float, total_low: float) -> float:
-    """Return value - total / n without cancellation."""
-    high, low = product(value, n)
-    rest, rest_low = plus(high, low, -total, -total_low)
-    return (rest + rest_low) / n
+    return lag_one(n, total, total_low, squares, squares_low, after, after_low, oldest, newest)

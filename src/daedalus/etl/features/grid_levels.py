@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 
-from daedalus.etl.features.base import F64, FLOAT, I8, I64, NULL_INT8, Arrays, Block, Family, Field, Frame, Run
+from daedalus.etl.features.base import F64, FLOAT, I8, I64, NULL_INT8, Arrays, Block, Family, Field, Frame
 from daedalus.etl.features.config import FeatureConfig
-from daedalus.etl.features.grid import SECOND_NS, advance, grid_fields, log_returns, unroll
+from daedalus.etl.features.grid import SECOND_NS, advance, grid_fields, grid_window_fields, log_returns, take_back
 from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.pairs import add_pair, regress
 from daedalus.etl.features.rolling_moments import depth_series
-from daedalus.etl.features.streaming import least_squares
+from daedalus.etl.features.streaming import enter, room
 from daedalus.shared.schemas import Column
 
 _STEP_NS = 60 * SECOND_NS
@@ -18,6 +19,8 @@ _PER_DAY = 1440
 _REFERENCE = 603
 _THRESHOLD = 4.6001
 RESILIENCE_WINDOWS = (300, 3600)
+#: A pair of neighbours is in a window if both of its points are.
+_PAIR_LENGTHS = np.array([w - 1 for w in RESILIENCE_WINDOWS], np.int64)
 
 
 def lee_mykland(config: FeatureConfig) -> Family | None:
@@ -78,70 +81,77 @@ def resilience(config: FeatureConfig) -> Family | None:
     """Declare the AR(1) of spread and depth; None when stateful features are switched off."""
     if not (config.compute_features and config.enable_stateful):
         return None
-    points, count = max(RESILIENCE_WINDOWS) + 1, 4 * len(RESILIENCE_WINDOWS)
-    fields = (*grid_fields("spread", points), *grid_fields("depth", points), Field("held", FLOAT, (count,)))
     columns = tuple(
         Column(f"{name}_{part}_{w}s", "float64", unit, f"{doc} of {what} on the 1 s grid; last {w} s")
         for name, what in (("spread", "spread_bps"), ("depth", "the size of 5 levels a side"))
         for part, unit, doc in (("phi", "", "slope of the AR(1)"), ("half_life_s", "s", "half-life by the AR(1)"))
         for w in RESILIENCE_WINDOWS
     )
-    run = _resilience_runner(config.staleness_ns, fields)
-    params = {"staleness_ns": config.staleness_ns}
-    doc = "how fast spread and depth return"
-    return Family("resilience", 1, doc, columns, run, ("spread_bps",), fields, params)
-
-
-def _resilience_runner(stale_ns: int, fields: tuple[Field, ...]) -> Run:
-    windows = np.array(RESILIENCE_WINDOWS, np.int64)
+    fields = tuple(_series_fields("spread") + _series_fields("depth"))
+    stale_ns = config.staleness_ns
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
-        arrays = [state[field.name] for field in fields]
-        depth = depth_series(frame)[0]
-        _resilience(frame.ts, frame.floats("spread_bps"), depth, stale_ns, windows, *arrays, out.f64)
+        half = len(columns) // 2
+        for k, (name, values) in enumerate((("spread", frame.floats("spread_bps")), ("depth", depth_series(frame)[0]))):
+            arrays = [state[field.name] for field in _series_fields(name)]
+            _resilience(frame.ts, values, stale_ns, _PAIR_LENGTHS, *arrays, out.f64[k * half : (k + 1) * half])
 
-    return run
+    params = {"staleness_ns": stale_ns}
+    doc = "how fast spread and depth return"
+    return Family("resilience", 2, doc, columns, run, ("spread_bps",), fields, params)
+
+
+def _series_fields(name: str) -> tuple[Field, ...]:
+    points = max(RESILIENCE_WINDOWS) + 1
+    windows = len(RESILIENCE_WINDOWS)
+    return (
+        *grid_fields(name, points),
+        *grid_window_fields(name, points, windows, 6),
+        Field(f"{name}_held", FLOAT, (2 * windows,)),
+    )
 
 
 @kernel
 def _resilience(
     ts: I64,
-    spread: F64,
-    depth: F64,
+    values: F64,
     stale_ns: int,
-    windows: I64,
-    spread_points: F64,
-    spread_known: F64,
-    spread_clock: I64,
-    depth_points: F64,
-    depth_known: F64,
-    depth_clock: I64,
+    lengths: I64,
+    points: F64,
+    known: F64,
+    clock: I64,
+    ring_ts: I64,
+    ring: F64,
+    head: I64,
+    tails: I64,
+    totals: F64,
     held: F64,
     out: F64,
 ) -> None:
-    half = len(held) // 2
+    size = len(points)
     for i in range(len(ts)):
-        if spread_clock[0] == 0:
+        if clock[0] == 0:
             held[:] = math.nan
-        first = advance(ts[i], spread[i], SECOND_NS, stale_ns, spread_points, spread_known, spread_clock)
-        advance(ts[i], depth[i], SECOND_NS, stale_ns, depth_points, depth_known, depth_clock)
-        if first <= spread_clock[1]:
-            _autoregress(spread_clock[1], windows, spread_points, held[:half])
-            _autoregress(depth_clock[1], windows, depth_points, held[half:])
+        first = advance(ts[i], values[i], SECOND_NS, stale_ns, points, known, clock)
+        last = clock[1]
+        for k in range(first, last + 1):
+            take_back(k, ring_ts, ring, head, totals)
+            if not math.isnan(points[k % size] + points[(k - 1) % size]):
+                enter(k, lengths, ring_ts, ring, head, tails, totals)
+                add_pair(totals, 0, points[(k - 1) % size], points[k % size])
+        if first <= last:
+            room(last, lengths, ring_ts, head, tails)
+            for v in range(len(lengths)):
+                _autoregress(v, len(lengths), ring, head[0], tails[v], totals, held)
         for c in range(len(held)):
             out[c, i] = held[c]
 
 
 @kernel
-def _autoregress(last: int, windows: I64, points: F64, held: F64) -> None:
-    """Write slope and half-life of x(k) on x(k - 1) over the points of each window."""
-    size, fit = len(points), np.empty(3)
-    x, y = np.empty(size), np.empty(size)
-    for v in range(len(windows)):
-        pairs = windows[v] - 1
-        unroll(last, points, y, pairs)
-        unroll(last - 1, points, x, pairs)
-        least_squares(x, y, pairs, fit)
-        held[v] = fit[0]
-        alive = 0.0 < fit[0] < 1.0
-        held[len(windows) + v] = -math.log(2.0) / math.log(fit[0]) if alive else math.nan
+def _autoregress(v: int, windows: int, ring: F64, head: int, tail: int, totals: F64, held: F64) -> None:
+    """Write slope and half-life of x(k) on x(k - 1) over the points of a window."""
+    held[v] = held[windows + v] = math.nan
+    if tail < head:
+        held[v] = regress(ring, totals, tail & (len(ring) - 1), 0)[0]
+        if 0.0 < held[v] < 1.0:
+            held[windows + v] = -math.log(2.0) / math.log(held[v])

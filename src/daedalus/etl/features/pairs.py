@@ -8,7 +8,7 @@ import math
 
 from daedalus.etl.features.base import F64
 from daedalus.etl.features.jit import kernel
-from daedalus.etl.features.streaming import SUMMABLE_MAX, plus
+from daedalus.etl.features.streaming import SUMMABLE_MAX, add, plus, window_sum
 
 _SPLIT = 134_217_729.0  # 2**27 + 1
 NOTHING = 1e-26
@@ -60,3 +60,76 @@ def variance(n: float, squares: float, squares_low: float, total: float, total_l
         return math.nan
     m2 = centred(n, squares, squares_low, total, total_low, total, total_low)
     return 0.0 if m2 <= NOTHING * squares else m2 / (n - 1.0)
+
+
+@kernel
+def regress(ring: F64, totals: F64, slot: int, c: int) -> tuple[float, float]:
+    """Return slope and R2 of y on x (section 8); the sums of n, x, y, x2, xy and y2 begin at column `c`.
+
+    Fewer than 3 pairs or no variation of x: null. None of y: slope 0, R2 null.
+    """
+    n = window_sum(totals, ring, slot, c)
+    if n < 3.0:
+        return math.nan, math.nan
+    x, x_low = window_pair(totals, ring, slot, c + 1)
+    y, y_low = window_pair(totals, ring, slot, c + 2)
+    xx, xx_low = window_pair(totals, ring, slot, c + 3)
+    xy, xy_low = window_pair(totals, ring, slot, c + 4)
+    yy, yy_low = window_pair(totals, ring, slot, c + 5)
+    sxx = centred(n, xx, xx_low, x, x_low, x, x_low)
+    syy = centred(n, yy, yy_low, y, y_low, y, y_low)
+    if sxx <= NOTHING * xx:
+        return math.nan, math.nan
+    if syy <= NOTHING * yy:
+        return 0.0, math.nan
+    sxy = centred(n, xy, xy_low, x, x_low, y, y_low)
+    return sxy / sxx, sxy / sxx * (sxy / syy)
+
+
+@kernel
+def add_pair(totals: F64, c: int, x: float, y: float) -> None:
+    """Add what `regress` needs of a pair; nothing if either is null."""
+    if not math.isnan(x + y):
+        add(totals, c, 1.0)
+        add(totals, c + 1, x)
+        add(totals, c + 2, y)
+        add_product(totals, c + 3, x, x)
+        add_product(totals, c + 4, x, y)
+        add_product(totals, c + 5, y, y)
+
+
+@kernel
+def lag_one(
+    n: float,
+    total: float,
+    total_low: float,
+    squares: float,
+    squares_low: float,
+    after: float,
+    after_low: float,
+    oldest: float,
+    newest: float,
+) -> float:
+    """Return the biased lag-1 autocorrelation of n values; null for fewer than 2 or without variation.
+
+    From their sum, the sum of their squares, and the sum of the n - 1 products of neighbours `after`. Centred on the
+    means of all but the first and of all but the last, what is left of the products is one of the two ends.
+    """
+    if n < 2.0:
+        return math.nan
+    below = centred(n, squares, squares_low, total, total_low, total, total_low)
+    if below <= NOTHING * squares:
+        return math.nan
+    late, late_low = plus(total, total_low, -oldest, 0.0)
+    early, early_low = plus(total, total_low, -newest, 0.0)
+    inner = centred(n - 1.0, after, after_low, late, late_low, early, early_low)
+    ends = _from_mean(oldest, n, total, total_low) * _from_mean(newest, n, total, total_low) / (n - 1.0)
+    return (inner + ends) / below
+
+
+@kernel
+def _from_mean(value: float, n: float, total: float, total_low: float) -> float:
+    """Return value - total / n without cancellation."""
+    high, low = product(value, n)
+    rest, rest_low = plus(high, low, -total, -total_low)
+    return (rest + rest_low) / n

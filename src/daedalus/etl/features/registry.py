@@ -13,6 +13,7 @@ from daedalus.etl.features.depth import depth
 from daedalus.etl.features.dynamic import changes, order_flow
 from daedalus.etl.features.flow_price import flow_price
 from daedalus.etl.features.grid_levels import lee_mykland, resilience
+from daedalus.etl.features.grid_memory import grid_memory
 from daedalus.etl.features.grid_returns import grid_returns
 from daedalus.etl.features.identity import identity
 from daedalus.etl.features.impact import impact
@@ -77,6 +78,7 @@ FAMILIES: Families = (
     flow_price,
     rolling_range,
     grid_returns,
+    grid_memory,
     lee_mykland,
     resilience,
     trade_rows,
