@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from daedalus.etl.features.calls import Caller, directly
 from daedalus.shared.schemas import Column, DType
 
 F64 = npt.NDArray[np.float64]
@@ -133,6 +134,7 @@ class Frame:
     ask_size: F64
     bid_levels: I64
     ask_levels: I64
+    call: Caller = directly
     trades: TradeRun = field(init=False)
     visible: I64 = field(init=False)
     deals: F64 = field(init=False)
@@ -185,6 +187,9 @@ class Family:
         Every value that changes an output without changing a name or the layout.
     core, standard
         Patterns of the columns that belong to those sets; `standard` has all of `core`, `full` has every column.
+    replays
+        Whether, while no trade is there, `run` does nothing but call kernels, by `frame.call`, on arrays of the frame,
+        the state and its block: then a row by itself needs no Python at all (`native`).
     """
 
     name: str
@@ -197,6 +202,7 @@ class Family:
     params: Mapping[str, object] = field(default_factory=dict)
     core: tuple[str, ...] = ()
     standard: tuple[str, ...] = ()
+    replays: bool = False
 
     def of_dtype(self, dtype: DType) -> list[Column]:
         """Return the columns of one dtype, in their order in the block."""
@@ -229,9 +235,9 @@ def padded(rows: int) -> int:
     """Return a row length of at least `rows` that is an odd number of cache lines.
 
     Kernels write one element of every column per row; with a power of two between columns all of those would compete
-    for the same few lines of the cache.
+    for the same few lines of the cache. A row by itself takes no more room than it needs.
     """
-    return ((rows + 7) // 8 | 1) * 8
+    return ((rows + 7) // 8 | 1) * 8 if rows > 1 else rows
 
 
 class Outputs(Mapping[str, AnyArray]):
@@ -264,6 +270,13 @@ class Outputs(Mapping[str, AnyArray]):
         wider.i8[:, self.kept] = self.i8[:, : self.rows]
         wider["ts"][:], wider["is_late"][:] = ts, late
         return wider
+
+    def copy(self, rows: int | None = None) -> "Outputs":
+        """Return the same in memory of its own; `rows`: the first of them only."""
+        twin = object.__new__(Outputs)
+        twin.plan, twin.rows, twin.kept = self.plan, self.rows if rows is None else rows, self.kept[:rows]
+        twin.f64, twin.i64, twin.i8 = self.f64.copy(), self.i64.copy(), self.i8.copy()
+        return twin
 
     def block(self, family: str) -> Block:
         """Return a family's rows of the matrices."""

@@ -5,10 +5,13 @@ import math
 import numpy as np
 
 from daedalus.etl.features.base import F64, I64
+from daedalus.etl.features.calls import Caller, directly
 from daedalus.etl.features.jit import kernel
 
 
-def clean_side(offsets: I64, price: F64, size: F64, max_levels: int, sign: float) -> tuple[F64, F64]:
+def clean_side(
+    offsets: I64, price: F64, size: F64, max_levels: int, sign: float, call: Caller = directly
+) -> tuple[F64, F64]:
     """Return one side of every row as (prices, sizes), float64[n, max_levels], best level first.
 
     Levels that are not finite or not positive are dropped, the rest sorted, equal prices merged (sizes added in their
@@ -22,10 +25,12 @@ def clean_side(offsets: I64, price: F64, size: F64, max_levels: int, sign: float
         float64[levels].
     sign
         1.0 for bids (high is best), -1.0 for asks.
+    call
+        How to call the kernel.
     """
     rows = len(offsets) - 1
     out_price, out_size = np.empty((rows, max_levels)), np.empty((rows, max_levels))
-    _clean(offsets, price, size, sign, out_price, out_size)
+    call(_clean, offsets, price, size, sign, out_price, out_size)
     return out_price, out_size
 
 

@@ -21,7 +21,9 @@ def depth(config: FeatureConfig) -> Family | None:
     counts = level_sets(config.max_levels)
     columns = (*_count_columns(counts), *_band_columns(config.bands_bps))
     run = _runner(np.array(counts, np.int64), np.array(config.bands_bps, np.float64))
-    return Family("depth", 1, "depth by levels and by distance", columns, run, core=_CORE, standard=("*",))
+    return Family(
+        "depth", 1, "depth by levels and by distance", columns, run, core=_CORE, standard=("*",), replays=True
+    )
 
 
 def level_sets(max_levels: int) -> tuple[int, ...]:
@@ -87,7 +89,7 @@ def _band_columns(bands_bps: tuple[float, ...]) -> list[Column]:
 def _runner(counts: I64, edges: F64) -> Run:
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         sides = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-        _depth(*sides, frame.bid_levels, frame.ask_levels, counts, edges, out.f64, out.i8)
+        frame.call(_depth, *sides, frame.bid_levels, frame.ask_levels, counts, edges, out.f64, out.i8)
 
     return run
 

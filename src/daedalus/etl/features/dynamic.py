@@ -74,13 +74,13 @@ def order_flow(config: FeatureConfig) -> Family | None:
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         sides = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-        _flow(frame.reset, *sides, frame.floats("mid"), weights, state["book"], out.f64)
+        frame.call(_flow, frame.reset, *sides, frame.floats("mid"), weights, state["book"], out.f64)
 
     params = {"ofi_decay_alpha": config.ofi_decay_alpha}
     columns = flow_columns(levels)
     doc = "order-flow imbalance per row"
     core = ("ofi", "mlofi_l*", "mlofi_decay")
-    return Family("order_flow", 1, doc, columns, run, ("mid",), (book,), params, core, ("*",))
+    return Family("order_flow", 1, doc, columns, run, ("mid",), (book,), params, core, ("*",), replays=True)
 
 
 @kernel
@@ -143,14 +143,14 @@ def changes(config: FeatureConfig) -> Family | None:
     params = {"tick_size": config.tick_size}
     run, columns = _changes_runner(tick), _CHANGES + _MOVES
     core = ("log_return", "mid_velocity_bps_s", "mid_accel_bps_s2")
-    return Family("changes", 2, "changes per row", columns, run, needs, (last,), params, core, ("*",))
+    return Family("changes", 2, "changes per row", columns, run, needs, (last,), params, core, ("*",), replays=True)
 
 
 def _changes_runner(tick: float) -> Run:
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         inputs = [frame.floats(name) for name in ("mid", "microprice", "spread_bps", "imbalance_l0")]
         sides = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-        _changes(frame.dt_ns, *inputs, *sides, tick, state["last"], out.f64, out.i8)
+        frame.call(_changes, frame.dt_ns, *inputs, *sides, tick, state["last"], out.f64, out.i8)
 
     return run
 

@@ -18,7 +18,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from daedalus.etl.features import beside_books, stream
-from daedalus.etl.features.base import Family, Field, Outputs, Plan
+from daedalus.etl.features.base import Family, Field, Frame, Outputs, Plan
+from daedalus.etl.features.calls import Caller, directly
 from daedalus.etl.features.chunks import NO_TRADES, BookChunk, TradeChunk, no_books
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.registry import Table, families, shown
@@ -137,19 +138,37 @@ class FeatureSet:
         book = book or no_books(self.levels)
         if book.bid_price.shape[1] != self.levels:
             raise SchemaError(f"the book has {book.bid_price.shape[1]} levels, this table takes {self.levels}")
-        trades, tickers = trades or NO_TRADES, tickers or NO_TICKERS
-        advance = {
-            "orderbook": stream.advance,
-            "trades": beside_books.advance_trades,
-            "ticker": beside_books.advance_tickers,
-        }[self.table]
-        frame = advance(state.arrays["stream"], book, trades, tickers, self.config.staleness_ns)
-        frame.outputs = Outputs(self._plan, frame.kept)
-        for family in self.families:
-            family.run(frame, state.arrays.get(family.name, {}), frame.outputs.block(family.name))
+        trades = trades or NO_TRADES
+        frame = self.begin(state, book, trades, tickers or NO_TICKERS)
+        for number in range(len(self.families)):
+            self.run(state, frame, number)
         if self.table == "trades" and frame.rows < len(trades):
             return state, frame.outputs.spread(len(trades), frame.all_ts, frame.all_late)
         return state, frame.outputs
+
+    @cached_property
+    def replays(self) -> bool:
+        """Whether a row by itself can be computed by `one_row.OneRow`."""
+        return self.table == "orderbook" and all(family.replays for family in self.families)
+
+    def begin(
+        self, state: State, book: BookChunk, trades: TradeChunk, tickers: TickerChunk, call: Caller = directly
+    ) -> Frame:
+        """Take a chunk into the stream's state; the families come next, in order (`run`)."""
+        given = (state.arrays["stream"], book, trades, tickers, self.config.staleness_ns)
+        if self.table == "orderbook":
+            frame = stream.advance(*given, call)
+        elif self.table == "trades":
+            frame = beside_books.advance_trades(*given)
+        else:
+            frame = beside_books.advance_tickers(*given)
+        frame.outputs = Outputs(self._plan, frame.kept)
+        return frame
+
+    def run(self, state: State, frame: Frame, number: int) -> None:
+        """Compute the columns of one family."""
+        family = self.families[number]
+        family.run(frame, state.arrays.get(family.name, {}), frame.outputs.block(family.name))
 
     @cached_property
     def arrow_schema(self) -> "pa.Schema":

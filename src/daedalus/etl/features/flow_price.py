@@ -94,7 +94,7 @@ def _flow_price(
             add(totals, 10, (bid_size[i, m] + ask_size[i, m]) / 2.0 / levels)
             add(totals, _SUMS + m, flow[m, i])
         for k in range(2):
-            out[k, i], out[2 + k, i] = regress(ring, totals, tails[1 + k] & mask, 0)
+            out[k, i], out[2 + k, i], _ = regress(ring, totals, tails[1 + k] & mask, 0)
             out[4 + k, i] = _memory(tails[k], head[0], ring, totals, ring_flow, before[0])
         oldest = tails[0] & mask
         size = window_sum(totals, ring, oldest, 10) / (head[0] - tails[0])

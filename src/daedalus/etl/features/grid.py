@@ -80,3 +80,13 @@ def take_back(point: int, ring_ts: I64, ring: F64, head: I64, totals: F64) -> No
     if head[0] > 0 and ring_ts[slot] == point:
         head[0] -= 1
         totals[:] = ring[slot]
+
+
+@kernel
+def unroll(last: int, values: F64, into: F64, count: int) -> None:
+    """Copy the last `count` positions of the ring `values` up to `last`, newest last, the unknown ones as well."""
+    size = len(values)
+    slot = (last - count + 1) % size
+    for k in range(count):
+        into[k] = values[slot]
+        slot = slot + 1 if slot + 1 < size else 0

@@ -6,11 +6,19 @@ import numpy as np
 
 from daedalus.etl.features.base import F64, FLOAT, I8, I64, NULL_INT8, Arrays, Block, Family, Field, Frame
 from daedalus.etl.features.config import FeatureConfig
-from daedalus.etl.features.grid import SECOND_NS, advance, grid_fields, grid_window_fields, log_returns, take_back
+from daedalus.etl.features.grid import (
+    SECOND_NS,
+    advance,
+    grid_fields,
+    grid_window_fields,
+    log_returns,
+    take_back,
+    unroll,
+)
 from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.pairs import add_pair, regress
 from daedalus.etl.features.rolling_moments import depth_series
-from daedalus.etl.features.streaming import enter, room
+from daedalus.etl.features.streaming import enter, least_squares, room
 from daedalus.shared.schemas import Column
 
 _STEP_NS = 60 * SECOND_NS
@@ -19,6 +27,8 @@ _PER_DAY = 1440
 _REFERENCE = 603
 _THRESHOLD = 4.6001
 RESILIENCE_WINDOWS = (300, 3600)
+#: Share of the running total of squares below which a series hardly varies.
+_QUIET = 1e-14
 #: A pair of neighbours is in a window if both of its points are.
 _PAIR_LENGTHS = np.array([w - 1 for w in RESILIENCE_WINDOWS], np.int64)
 
@@ -142,16 +152,31 @@ def _resilience(
         if first <= last:
             room(last, lengths, ring_ts, head, tails)
             for v in range(len(lengths)):
-                _autoregress(v, len(lengths), ring, head[0], tails[v], totals, held)
+                _autoregress(v, last, lengths, points, ring, head[0], tails[v], totals, held)
         for c in range(len(held)):
             out[c, i] = held[c]
 
 
 @kernel
-def _autoregress(v: int, windows: int, ring: F64, head: int, tail: int, totals: F64, held: F64) -> None:
+def _autoregress(
+    v: int, last: int, lengths: I64, points: F64, ring: F64, head: int, tail: int, totals: F64, held: F64
+) -> None:
     """Write slope and half-life of x(k) on x(k - 1) over the points of a window."""
-    held[v] = held[windows + v] = math.nan
-    if tail < head:
-        held[v] = regress(ring, totals, tail & (len(ring) - 1), 0)[0]
-        if 0.0 < held[v] < 1.0:
-            held[windows + v] = -math.log(2.0) / math.log(held[v])
+    held[v] = held[len(lengths) + v] = math.nan
+    if tail == head:
+        return
+    held[v], _, sxx = regress(ring, totals, tail & (len(ring) - 1), 0)
+    if sxx < _QUIET * totals[0, 3]:
+        held[v] = _of_points(last, lengths[v], points)
+    if 0.0 < held[v] < 1.0:
+        held[len(lengths) + v] = -math.log(2.0) / math.log(held[v])
+
+
+@kernel
+def _of_points(last: int, pairs: int, points: F64) -> float:
+    """Return the slope from the points themselves: where they hardly differ, the running totals are too coarse."""
+    x, y, fit = np.empty(pairs), np.empty(pairs), np.empty(3)
+    unroll(last, points, y, pairs)
+    unroll(last - 1, points, x, pairs)
+    least_squares(x, y, pairs, fit)
+    return float(fit[0])

@@ -70,7 +70,7 @@ def _bipower(n: int, sums: F64) -> float:
 
 @kernel
 def _simple(m: int, n: int, sums: F64) -> float:
-    rv = max(0.0, sums[0])
+    rv: float = max(0.0, sums[0])
     if m == 0:
         return rv
     if m == 1:
@@ -91,7 +91,7 @@ def _simple(m: int, n: int, sums: F64) -> float:
 
 @kernel
 def _of_neighbours(m: int, n: int, sums: F64) -> float:
-    rv = max(0.0, sums[0])
+    rv: float = max(0.0, sums[0])
     if m == 10:
         scale = math.pi / (6.0 - 4.0 * math.sqrt(3.0) + math.pi)
         return scale * ratio(n, n - 2.0) * sums[9] if n > 2 else math.nan
@@ -108,7 +108,8 @@ def _of_neighbours(m: int, n: int, sums: F64) -> float:
         if n < 2 * SPAN:
             return math.nan
         share = (n - SPAN + 1.0) / SPAN / n
-        return (sums[11] / SPAN - share * rv) / (1.0 - share)
+        slow: float = (sums[11] / SPAN - share * rv) / (1.0 - share)
+        return slow
     if n < SPAN:
         return math.nan
     return ratio(sums[11] / (SPAN * (n - SPAN + 1.0)), rv / n)

@@ -42,17 +42,28 @@ _CROSSED, _LOCKED, _ONE_SIDED, _EMPTY, _RESET, _LATE = range(6)
 def identity(config: FeatureConfig) -> Family:
     """Declare the family. It is always there."""
     touch = record("touch", changed_at=INT, bid=FLOAT, bid_size=FLOAT, ask=FLOAT, ask_size=FLOAT)
-    return Family("identity", 1, "identity and quality of a row", COLUMNS, _run, fields=(touch,), core=("*",))
+    return Family(
+        "identity", 1, "identity and quality of a row", COLUMNS, _run, fields=(touch,), core=("*",), replays=True
+    )
 
 
 def _run(frame: Frame, state: Arrays, out: Block) -> None:
-    rows = frame.rows
-    for row, column in enumerate((frame.ts, frame.seq, frame.bid_levels, frame.ask_levels)):
-        out.i64[row, :rows] = column
-    out.i8[_RESET, :rows] = frame.reset
-    out.i8[_LATE, :rows] = frame.late
+    frame.call(
+        _passed_on, frame.ts, frame.seq, frame.bid_levels, frame.ask_levels, frame.reset, frame.late, out.i64, out.i8
+    )
     sides = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-    _identity(frame.ts, frame.dt_ns, *sides, state["touch"], out.f64, out.i8)
+    frame.call(_identity, frame.ts, frame.dt_ns, *sides, state["touch"], out.f64, out.i8)
+
+
+@kernel
+def _passed_on(ts: I64, seq: I64, bid_levels: I64, ask_levels: I64, reset: I8, late: I8, whole: I64, flags: I8) -> None:
+    rows = len(ts)
+    whole[0, :rows] = ts
+    whole[1, :rows] = seq
+    whole[2, :rows] = bid_levels
+    whole[3, :rows] = ask_levels
+    flags[_RESET, :rows] = reset
+    flags[_LATE, :rows] = late
 
 
 @kernel

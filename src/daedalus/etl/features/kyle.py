@@ -53,10 +53,10 @@ def kyle(config: FeatureConfig) -> Family | None:
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = (frame.trades.ts, frame.trades.amount, frame.trades.side, frame.visible)
         arrays = [state[field.name] for field in fields]
-        _kyle(frame.ts, frame.reset, frame.floats("mid"), *trades, bar_ns, stale_ns, *arrays, out.f64)
+        frame.call(_kyle, frame.ts, frame.reset, frame.floats("mid"), *trades, bar_ns, stale_ns, *arrays, out.f64)
 
     params = {"bar_ns": bar_ns, "staleness_ns": stale_ns}
-    return Family("kyle", 1, "Kyle's lambda", _COLUMNS, run, ("mid",), fields, params, ("*",))
+    return Family("kyle", 1, "Kyle's lambda", _COLUMNS, run, ("mid",), fields, params, ("*",), replays=True)
 
 
 @kernel

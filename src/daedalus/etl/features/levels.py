@@ -16,11 +16,11 @@ def levels(config: FeatureConfig) -> Family:
         for part, unit in (("price", "quote"), ("size", "base"))
         for k in range(config.max_levels)
     )
-    return Family("levels", 1, "prices and sizes of the cleaned levels", columns, _run, core=("*",))
+    return Family("levels", 1, "prices and sizes of the cleaned levels", columns, _run, core=("*",), replays=True)
 
 
 def _run(frame: Frame, state: Arrays, out: Block) -> None:
-    _levels(frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size, out.f64)
+    frame.call(_levels, frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size, out.f64)
 
 
 @kernel

@@ -5,6 +5,8 @@ them (T5), so rows do not depend on how events are handed over.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from daedalus.etl.features.chunks import BookChunk, TradeChunk
 from daedalus.etl.features.cleaning import clean_side
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
+from daedalus.etl.features.one_row import OneRow
 from daedalus.etl.features.state import State
 from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade
 
@@ -30,11 +33,26 @@ class Market(NamedTuple):
     symbol: str
 
 
-class FeatureRows(NamedTuple):
-    """The rows that one call made for one market."""
+@dataclass(frozen=True)
+class FeatureRows:
+    """The rows that one call made for one market.
+
+    Attributes
+    ----------
+    market
+        Whose they are.
+    outputs
+        Columns by name, at once: NaN and sentinels stand for null (`base`).
+    """
 
     market: Market
-    features: "pa.RecordBatch"
+    outputs: Outputs
+    _features: FeatureSet
+
+    @cached_property
+    def features(self) -> "pa.RecordBatch":
+        """The same as Arrow, made when it is first asked for."""
+        return self._features.to_arrow(self.outputs)
 
 
 class FeatureEngine:
@@ -59,6 +77,7 @@ class FeatureEngine:
         self.features = FeatureSet(config)
         self.states: dict[Market, State] = {}
         self._resets: set[Market] = set()
+        self._one_rows: dict[Market, OneRow] = {}
 
     def update(self, events: Iterable[Event]) -> list[FeatureRows]:
         """Take the next events, in arrival order, and return the new rows of each market that has some.
@@ -70,12 +89,32 @@ class FeatureEngine:
         StateError
             If a bound of the state would be exceeded; the market's state must then be dropped.
         """
+        events = list(events)
+        if len(events) == 1 and isinstance(events[0], BookSnapshot) and self.features.replays:
+            one = self._one(events[0])
+            if one is not None:
+                return one
         rows: list[FeatureRows] = []
         for market, books, trades, resets in self._by_market(events):
             outputs = self._apply(market, books, trades, resets)
             if outputs.rows:
-                rows.append(FeatureRows(market, self.features.to_arrow(outputs)))
+                rows.append(FeatureRows(market, outputs, self.features))
         return rows
+
+    def _one(self, book: BookSnapshot) -> list[FeatureRows] | None:
+        """Return the row of a book by itself; None if it must go with what waits for it."""
+        market = Market(book.exchange, book.symbol)
+        state = self.states.get(market)
+        if state is None:
+            return None
+        one = self._one_rows.get(market)
+        if one is None or one.state is not state:
+            one = self._one_rows[market] = OneRow(self.features, state)
+        outputs = one.apply(book, market in self._resets)
+        if outputs is None:
+            return None
+        self._resets.discard(market)
+        return [FeatureRows(market, outputs, self.features)] if outputs.rows else []
 
     def _apply(self, market: Market, books: list[BookSnapshot], trades: list[Trade], resets: list[bool]) -> Outputs:
         state = self.states.get(market)
@@ -83,6 +122,8 @@ class FeatureEngine:
             state = self.features.new_state()
         book = book_of(books, self.features.config.max_levels, resets)
         self.states[market], outputs = self.features.apply(state, book, trades_of(trades))
+        if market in self._one_rows:
+            self._one_rows[market].is_checked = False
         return outputs
 
     def _by_market(self, events: Iterable[Event]) -> list[tuple[Market, list[BookSnapshot], list[Trade], list[bool]]]:

@@ -91,7 +91,7 @@ def moment_runner(
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return _moments(start, frame.ts, values, lengths, stale_ns, *layout, *arrays, out.f64)
+            return frame.call(_moments, start, frame.ts, values, lengths, stale_ns, *layout, *arrays, out.f64)
 
         drive(family, state, fields, frame.rows, walk)
 

@@ -63,14 +63,14 @@ def variance(n: float, squares: float, squares_low: float, total: float, total_l
 
 
 @kernel
-def regress(ring: F64, totals: F64, slot: int, c: int) -> tuple[float, float]:
-    """Return slope and R2 of y on x (section 8); the sums of n, x, y, x2, xy and y2 begin at column `c`.
+def regress(ring: F64, totals: F64, slot: int, c: int) -> tuple[float, float, float]:
+    """Return slope, R2 (section 8) and Sxx of y on x; the sums of n, x, y, x2, xy and y2 begin at column `c`.
 
     Fewer than 3 pairs or no variation of x: null. None of y: slope 0, R2 null.
     """
     n = window_sum(totals, ring, slot, c)
     if n < 3.0:
-        return math.nan, math.nan
+        return math.nan, math.nan, math.nan
     x, x_low = window_pair(totals, ring, slot, c + 1)
     y, y_low = window_pair(totals, ring, slot, c + 2)
     xx, xx_low = window_pair(totals, ring, slot, c + 3)
@@ -79,11 +79,11 @@ def regress(ring: F64, totals: F64, slot: int, c: int) -> tuple[float, float]:
     sxx = centred(n, xx, xx_low, x, x_low, x, x_low)
     syy = centred(n, yy, yy_low, y, y_low, y, y_low)
     if sxx <= NOTHING * xx:
-        return math.nan, math.nan
+        return math.nan, math.nan, sxx
     if syy <= NOTHING * yy:
-        return 0.0, math.nan
+        return 0.0, math.nan, sxx
     sxy = centred(n, xy, xy_low, x, x_low, y, y_low)
-    return sxy / sxx, sxy / sxx * (sxy / syy)
+    return sxy / sxx, sxy / sxx * (sxy / syy), sxx
 
 
 @kernel

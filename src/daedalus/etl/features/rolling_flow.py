@@ -30,7 +30,7 @@ def rolling_flow(config: FeatureConfig) -> Family | None:
     run = _runner(window_lengths_ns(windows), fields)
     core, standard = ("ofi_sum_*", "mlofi_decay_sum_*"), ("*",)
     doc, needs = "order flow over time windows", ("ofi", "mlofi_decay")
-    return Family("rolling_flow", 2, doc, columns, run, needs, fields, core=core, standard=standard)
+    return Family("rolling_flow", 2, doc, columns, run, needs, fields, core=core, standard=standard, replays=True)
 
 
 def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
@@ -39,7 +39,7 @@ def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return _rolling_flow(start, *inputs, lengths, *arrays, out.f64, out.i64)
+            return frame.call(_rolling_flow, start, *inputs, lengths, *arrays, out.f64, out.i64)
 
         drive("rolling_flow", state, fields, frame.rows, walk)
 

@@ -61,7 +61,8 @@ def _declare(
     run = moment_runner(name, moments, config.horizons, config.staleness_ns, fields, made)
     columns = moment_columns(moments, config.horizons)
     params = {"staleness_ns": config.staleness_ns}
-    return Family(name, 1, doc, columns, run, needs, fields, params, core, standard)
+    replays = series is depth_series
+    return Family(name, 1, doc, columns, run, needs, fields, params, core, standard, replays)
 
 
 def spread_moments(config: FeatureConfig) -> Family | None:
@@ -94,7 +95,7 @@ def flow_moments(config: FeatureConfig) -> Family | None:
 def depth_series(frame: Frame) -> F64:
     """Return the size of the first 5 levels of both sides, [1, rows]; null for an empty book."""
     out = np.empty((1, frame.rows))
-    _depth(frame.bid_size, frame.ask_size, out)
+    frame.call(_depth, frame.bid_size, frame.ask_size, out)
     return out
 
 

@@ -31,7 +31,7 @@ def rolling_returns(config: FeatureConfig) -> Family | None:
     run = _runner(window_lengths_ns(config.horizons), config.staleness_ns, fields)
     params = {"staleness_ns": config.staleness_ns}
     doc, needs = "returns and realised variance over time windows", ("mid", "log_return")
-    return Family("rolling_returns", 3, doc, columns, run, needs, fields, params, ("rvol_*",), ("*",))
+    return Family("rolling_returns", 3, doc, columns, run, needs, fields, params, ("rvol_*",), ("*",), replays=True)
 
 
 def mid_fields() -> tuple[Field, ...]:
@@ -50,7 +50,9 @@ def _runner(lengths: I64, staleness_ns: int, fields: tuple[Field, ...]) -> Run:
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return _rolling_returns(start, frame.ts, mid, log_return, lengths, staleness_ns, *arrays, out.f64)
+            return frame.call(
+                _rolling_returns, start, frame.ts, mid, log_return, lengths, staleness_ns, *arrays, out.f64
+            )
 
         drive("rolling_returns", state, fields, frame.rows, walk)
 

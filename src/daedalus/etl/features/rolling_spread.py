@@ -27,7 +27,7 @@ def rolling_spread(config: FeatureConfig) -> Family | None:
     params = {"tight_bps": tight_bps, "wide_bps": WIDE_BPS}
     doc = "shares of tight and wide spreads over time windows"
     columns, core = _columns(config, tight_bps), (("spread_regime_*",) if dynamic else ("*",))
-    return Family("rolling_spread", 1, doc, columns, run, needs, fields, params, core, ("*",))
+    return Family("rolling_spread", 1, doc, columns, run, needs, fields, params, core, ("*",), replays=True)
 
 
 def _columns(config: FeatureConfig, tight_bps: float) -> tuple[Column, ...]:
@@ -56,7 +56,7 @@ def _runner(lengths: I64, tight_bps: float, dynamic: bool, fields: tuple[Field, 
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return _rolling_spread(start, frame.ts, spread, regime, tight_bps, lengths, *arrays, out.f64)
+            return frame.call(_rolling_spread, start, frame.ts, spread, regime, tight_bps, lengths, *arrays, out.f64)
 
         drive("rolling_spread", state, fields, frame.rows, walk)
 

@@ -40,11 +40,13 @@ def spread_regime(config: FeatureConfig) -> Family | None:
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         spread = frame.floats("spread_bps")
-        _regime(spread, low, high, state["recent"], state["ordered"], state["count"], out.i8[0])
+        frame.call(_regime, spread, low, high, state["recent"], state["ordered"], state["count"], out.i8[0])
 
     columns = (Column("spread_regime", "int8", "-1/0/1", _DOC),)
     params = {"tight": low, "wide": high}
-    return Family("spread_regime", 1, "regime of the spread", columns, run, ("spread_bps",), fields, params, ("*",))
+    return Family(
+        "spread_regime", 1, "regime of the spread", columns, run, ("spread_bps",), fields, params, ("*",), replays=True
+    )
 
 
 @kernel

@@ -29,6 +29,7 @@ from daedalus.etl.features.base import (
     TradeRun,
     record,
 )
+from daedalus.etl.features.calls import Caller, directly
 from daedalus.etl.features.chunks import BookChunk, TradeChunk
 from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.tickers import PLACE, TickerChunk
@@ -56,7 +57,14 @@ FIELDS = (
 )
 
 
-def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, tickers: TickerChunk, staleness_ns: int) -> Frame:
+def advance(
+    arrays: Arrays,
+    book: BookChunk,
+    trades: TradeChunk,
+    tickers: TickerChunk,
+    staleness_ns: int,
+    call: Caller = directly,
+) -> Frame:
     """Take a chunk into the state and return what the families see of its book rows.
 
     Rows that repeat the sequence number of the row kept before them, with no reset between, are dropped (T2). Trades
@@ -67,7 +75,7 @@ def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, tickers: Ticker
     StateError
         If more than `TRADES_WAITING_MAX` trades still wait for a book row after this chunk.
     """
-    frame = ordered(arrays, book, staleness_ns)
+    frame = ordered(arrays, book, staleness_ns, call)
     frame.trades = joined(arrays, raised_trades(arrays, trades))
     frame.visible = see(frame, frame.trades)
     frame.tickers = joined(arrays, raised_tickers(arrays, tickers))
@@ -77,21 +85,22 @@ def advance(arrays: Arrays, book: BookChunk, trades: TradeChunk, tickers: Ticker
     return frame
 
 
-def ordered(arrays: Arrays, book: BookChunk, staleness_ns: int) -> Frame:
+def ordered(arrays: Arrays, book: BookChunk, staleness_ns: int, call: Caller = directly) -> Frame:
     """Return the book rows that stay, without the other streams."""
     count = len(book)
     rows, ts, dt_ns = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
     reset, late = np.empty(count, np.int8), np.empty(count, np.int8)
     levels = np.empty((2, count), np.int64)
     inputs = (book.ts, book.seq, book.reset, book.bid_price, book.ask_price, staleness_ns)
-    kept = _order(*inputs, arrays["last"], rows, ts, dt_ns, reset, late, levels)
+    kept = call(_order, *inputs, arrays["last"], rows, ts, dt_ns, reset, late, levels)
     collected_at, seq = book.collected_at, book.seq
     sides = (book.bid_price, book.bid_size, book.ask_price, book.ask_size)
     if kept < count:
         rows, ts, dt_ns, reset, late = rows[:kept], ts[:kept], dt_ns[:kept], reset[:kept], late[:kept]
         collected_at, seq = collected_at[rows], seq[rows]
         sides = (sides[0][rows], sides[1][rows], sides[2][rows], sides[3][rows])
-    return Frame(kept, rows, ts, dt_ns, collected_at, seq, reset, late, *sides, levels[0, :kept], levels[1, :kept])
+    counts = (levels[0, :kept], levels[1, :kept])
+    return Frame(kept, rows, ts, dt_ns, collected_at, seq, reset, late, *sides, *counts, call)
 
 
 @kernel

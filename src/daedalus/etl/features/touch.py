@@ -38,7 +38,7 @@ def touch(config: FeatureConfig) -> Family | None:
     params = {"tick_size": config.tick_size}
     core = ("mid", "spread", "spread_bps", "microprice", "microprice_dev_bps", "imbalance_l*")
     columns = COLUMNS + imbalances
-    return Family("touch", 1, doc, columns, _runner(tick), params=params, core=core, standard=("*",))
+    return Family("touch", 1, doc, columns, _runner(tick), params=params, core=core, standard=("*",), replays=True)
 
 
 def quote(config: FeatureConfig) -> Family | None:
@@ -55,7 +55,7 @@ def quote(config: FeatureConfig) -> Family | None:
 
 def _runner(tick: float) -> Run:
     def run(frame: Frame, state: Arrays, out: Block) -> None:
-        _touch(frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size, tick, out.f64)
+        frame.call(_touch, frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size, tick, out.f64)
 
     return run
 

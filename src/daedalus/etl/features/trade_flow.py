@@ -37,7 +37,7 @@ def trade_flow(config: FeatureConfig) -> Family | None:
     run = _runner(window_lengths_ns(windows), fields)
     core, standard = ("tfi_[0-9]*",), ("*",)
     doc, needs = "trade imbalance and volume over time windows", ("mid", "trade_rows")
-    return Family("trade_flow", 2, doc, columns, run, needs, fields, {}, core, standard)
+    return Family("trade_flow", 2, doc, columns, run, needs, fields, {}, core, standard, replays=True)
 
 
 def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
@@ -47,7 +47,7 @@ def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return _trade_flow(start, done, frame.ts, mid, *trades, lengths, *arrays, out.f64, out.i64)
+            return frame.call(_trade_flow, start, done, frame.ts, mid, *trades, lengths, *arrays, out.f64, out.i64)
 
         drive("trade_flow", state, fields, frame.rows, walk)
 

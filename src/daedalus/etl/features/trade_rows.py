@@ -74,7 +74,7 @@ def trade_rows(config: FeatureConfig) -> Family | None:
     needs = ("mid", "microprice")
     params = {"staleness_ns": config.staleness_ns}
     run = _runner(config.staleness_ns, fields)
-    return Family("trade_rows", 1, "single trades against the book", (), run, needs, fields, params)
+    return Family("trade_rows", 1, "single trades against the book", (), run, needs, fields, params, replays=True)
 
 
 def trade_fields() -> tuple[Field, ...]:
@@ -110,7 +110,9 @@ def _runner(stale_ns: int, fields: tuple[Field, ...]) -> Run:
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return _trade_rows(start, done, frame.ts, *touch, *sides, *trades, lengths, stale_ns, *arrays, frame.deals)
+            return frame.call(
+                _trade_rows, start, done, frame.ts, *touch, *sides, *trades, lengths, stale_ns, *arrays, frame.deals
+            )
 
         drive("trade_rows", state, fields, frame.rows, walk)
 

@@ -68,10 +68,12 @@ def vpin(config: FeatureConfig) -> Family | None:
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = frame.trades
         inputs = (frame.ts, trades.ts, trades.amount, trades.side, frame.visible, fixed)
-        _vpin(*inputs, state["imbalances"], state["open"], out.f64)
+        frame.call(_vpin, *inputs, state["imbalances"], state["open"], out.f64)
 
     params = {"vpin_bucket_volume": volume}
-    return Family("vpin", 1, "volume-synchronised toxicity", _COLUMNS, run, (), fields, params, ("vpin",), ("*",))
+    return Family(
+        "vpin", 1, "volume-synchronised toxicity", _COLUMNS, run, (), fields, params, ("vpin",), ("*",), replays=True
+    )
 
 
 @kernel
