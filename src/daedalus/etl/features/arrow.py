@@ -1,17 +1,20 @@
 """Outputs as Arrow: the one place where NaN and sentinels become null."""
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from daedalus.etl.features.base import F64, I64, NULL_INT, NULL_INT8, AnyArray, Outputs
+from daedalus.etl.features.base import I64, NULL_INT, NULL_INT8, AnyArray, Outputs
 from daedalus.etl.features.jit import kernel
 from daedalus.shared.schemas import Column, arrow_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_EXPONENT = 0x7FF0 << 48
 
 
 def schema_of(columns: "Iterable[Column]", fingerprint: str) -> pa.Schema:
@@ -26,47 +29,62 @@ def schema_of(columns: "Iterable[Column]", fingerprint: str) -> pa.Schema:
 def record_batch(outputs: Outputs, schema: pa.Schema) -> pa.RecordBatch:
     """Return the outputs as a record batch that shares their memory; values that are not finite are null."""
     rows = outputs.rows
-    nulls = {
-        "float64": _count_not_finite(outputs.f64, rows),
-        "int64": _count_equal(outputs.i64, rows, NULL_INT),
-        "int8": _count_equal(outputs.i8, rows, NULL_INT8),
+    parts = {
+        "float64": _Matrix(outputs.f64, *_finite(outputs.f64.view(np.int64), rows)),
+        "int64": _Matrix(outputs.i64, *_other_than(outputs.i64, rows, NULL_INT)),
+        "int8": _Matrix(outputs.i8, *_other_than(outputs.i8, rows, NULL_INT8)),
     }
-    matrices: dict[str, AnyArray] = {"float64": outputs.f64, "int64": outputs.i64, "int8": outputs.i8}
-    buffers = {dtype: pa.py_buffer(matrix) for dtype, matrix in matrices.items()}
     arrays = []
     for name, kind in zip(schema.names, schema.types, strict=True):
-        dtype = outputs.plan.dtype_of[name]
-        row, stride = outputs.plan.rows_of[name], matrices[dtype].strides[0]
-        missing = int(nulls[dtype][row])
-        valid = pa.py_buffer(_validity(outputs[name], dtype)) if missing else None
-        values = buffers[dtype].slice(row * stride, stride)
-        arrays.append(pa.Array.from_buffers(kind, rows, [valid, values], missing))
+        part, row = parts[outputs.plan.dtype_of[name]], outputs.plan.rows_of[name]
+        arrays.append(pa.Array.from_buffers(kind, rows, part.buffers(row), part.nulls[row]))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _validity(values: AnyArray, dtype: str) -> AnyArray:
-    """Return Arrow's bitmap: a bit per value, least significant first, 1 where it is there."""
-    known = np.isfinite(values) if dtype == "float64" else values != (NULL_INT if dtype == "int64" else NULL_INT8)
-    return np.packbits(known, bitorder="little")
+class _Matrix:
+    """The columns of one dtype as Arrow buffers."""
+
+    def __init__(self, values: AnyArray, bits: npt.NDArray[np.uint8], nulls: I64) -> None:
+        self._values, self._bits = pa.py_buffer(values), pa.py_buffer(bits)
+        self._stride, self._bits_stride = values.strides[0], bits.strides[0]
+        self.nulls: list[int] = nulls.tolist()
+
+    def buffers(self, row: int) -> list[pa.Buffer | None]:
+        """Return the bitmap, if there is a null, and the values of a column."""
+        stride = self._bits_stride
+        valid = self._bits.slice(row * stride, stride) if self.nulls[row] else None
+        return [valid, self._values.slice(row * self._stride, self._stride)]
 
 
 @kernel
-def _count_not_finite(matrix: F64, rows: int) -> I64:
-    """Return how many values of each column are NaN or infinite."""
-    nulls = np.zeros(len(matrix), np.int64)
+def _finite(matrix: I64, rows: int) -> tuple[npt.NDArray[np.uint8], I64]:
+    """Return Arrow's bitmap of every column and how many nulls it has; `matrix` holds the bits of float64.
+
+    A bit per value, least significant first, 1 where it is there: where the exponent is not all ones.
+    """
+    bits, nulls = np.zeros((len(matrix), (rows + 63) // 64 * 8), np.uint8), np.zeros(len(matrix), np.int64)
     for c in range(len(matrix)):
-        known = 0
-        for i in range(rows):
-            known += abs(matrix[c, i]) < math.inf
-        nulls[c] = rows - known
-    return nulls
+        for start in range(0, rows, 64):
+            stop, missing = min(start + 64, rows), 0
+            for i in range(start, stop):
+                missing += (matrix[c, i] & _EXPONENT) == _EXPONENT
+            nulls[c] += missing
+            if missing == 0:
+                bits[c, start // 8 : start // 8 + 8] = 255
+            elif missing < stop - start:
+                for i in range(start, stop):
+                    there = (matrix[c, i] & _EXPONENT) != _EXPONENT
+                    bits[c, i // 8] |= np.uint8(there) << np.uint8(i % 8)
+    return bits, nulls
 
 
 @kernel
-def _count_equal(matrix: AnyArray, rows: int, null: int) -> I64:
-    """Return how many values of each column are the sentinel."""
-    nulls = np.zeros(len(matrix), np.int64)
+def _other_than(matrix: AnyArray, rows: int, null: int) -> tuple[npt.NDArray[np.uint8], I64]:
+    """Return the same, of values other than the sentinel."""
+    bits, nulls = np.zeros((len(matrix), (rows + 63) // 64 * 8), np.uint8), np.zeros(len(matrix), np.int64)
     for c in range(len(matrix)):
         for i in range(rows):
-            nulls[c] += matrix[c, i] == null
-    return nulls
+            there = matrix[c, i] != null
+            nulls[c] += not there
+            bits[c, i // 8] |= np.uint8(there) << np.uint8(i % 8)
+    return bits, nulls

@@ -17,6 +17,8 @@ from daedalus.shared.schemas import Column, arrow_schema
 VERSION = 1
 """Version of the silver schema beyond the features, which have their own fingerprint."""
 CHANNEL = "orderbook"
+COMPUTE_ROWS = 8192
+"""Rows computed at once: the outputs of more would neither stay in the cache nor, in large sets, in little memory."""
 
 _EXCHANGE = Column("exchange", "string", "", "exchange, as in the path")
 _SYMBOL = Column("symbol", "string", "", "symbol, as in the path")
@@ -91,7 +93,7 @@ class OrderbookFeatureTransform:
         resets = GapResets(streams["gaps"], CHANNEL)
         trades = Trailing(streams["trades"], _TRADES)
         state = self._features.new_state()
-        for table in streams[CHANNEL]:
+        for table in _pieces(streams[CHANNEL]):
             received = table["collected_at"].to_numpy()
             book = book_chunk(table, self._config.max_levels, resets.flags(received))
             passed = trade_chunk(trades.until(int(received[-1])))
@@ -118,3 +120,10 @@ class OrderbookFeatureTransform:
         schema = self.outputs[0].schema
         columns = [given[name] if name in given else features.column(name) for name in schema.names]
         return pa.record_batch(columns, schema=schema)
+
+
+def _pieces(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Cut tables into pieces of at most `COMPUTE_ROWS`."""
+    for table in tables:
+        for start in range(0, table.num_rows, COMPUTE_ROWS):
+            yield table.slice(start, COMPUTE_ROWS)
