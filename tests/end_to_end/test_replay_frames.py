@@ -21,7 +21,7 @@ from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
 from daedalus.ingestion.collectors.rotation import RotatingCollector
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.orchestrators.part_writer import PartWriter
-from daedalus.ingestion.orchestrators.replaying import ReplayOptions, replay_frames
+from daedalus.ingestion.orchestrators.replaying import ReplayOptions, RowOptions, replay_frames
 from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.journal import SealOptions
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
@@ -70,11 +70,9 @@ async def record(base, faults, seconds=2.0, channels=(*CHANNELS, "frames"), rota
         await pipeline.run(stop)
 
 
-def replay(base, output, **options):
-    wanted = {"since": None, "until": None, "channels": CHANNELS, "depth": 7, "interval_ms": 200, **options}
-    return replay_frames(
-        ReplayOptions(source="coinbase", **wanted), RawPaths(base, "coinbase"), RawPaths(output, "coinbase"), SEAL
-    )
+def replay(base, output, since=None, until=None, depth=7, interval_ms=200):
+    options = ReplayOptions("coinbase", since, until, RowOptions(CHANNELS, depth, interval_ms))
+    return replay_frames(options, RawPaths(base, "coinbase"), RawPaths(output, "coinbase"), SEAL)
 
 
 def rows(base, channel):
@@ -237,7 +235,7 @@ async def test_the_command(tmp_path, monkeypatch):
     assert again.exit_code == 0 and "replayed before: 1 segments" in again.stdout
     for words, text in (
         (["--output", "lake"], "twice"),
-        (["--source", "ccxt"], "CCXT"),
+        (["--source", "imported"], "choose from coinbase, ccxt"),
         (["--from", "2020-01-01", "--to", "2020-01-02"], "no frames in these hours"),
         (["--from", "yesterday"], "not an hour"),
         (["--to", "2020-01-01T10:30"], "whole hours"),

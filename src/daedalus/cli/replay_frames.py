@@ -1,13 +1,15 @@
 """`daedalus replay-frames`: recorded frames into typed channels, with today's parsers."""
 
 import datetime as dt
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from daedalus.ingestion.orchestrators.replaying import ReplayReport
+    from daedalus.config.config import DaedalusConfig
+    from daedalus.ingestion.orchestrators.replaying import ReplayReport, RowOptions
 
 #: What a source's replay is called in the lake that holds the recording.
 SUFFIX = "-replayed"
@@ -15,7 +17,7 @@ SUFFIX = "-replayed"
 
 def replay_frames(
     base_dir: Annotated[Path | None, typer.Option(help="The lake's directory, over storage.base_dir.")] = None,
-    source: Annotated[str, typer.Option(help="The source whose frames were recorded: coinbase.")] = "coinbase",
+    source: Annotated[str, typer.Option(help="The source whose frames were recorded: coinbase or ccxt.")] = "coinbase",
     since: Annotated[str | None, typer.Option("--from", help="First hour, UTC: 2025-06-19T14 or 2025-06-19.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Hour to stop before, UTC; default: none.")] = None,
     output: Annotated[
@@ -28,7 +30,8 @@ def replay_frames(
 ) -> None:
     """Make ticker, trades, l2, orderbook and gaps anew from recorded frames, as recording live would have made them.
 
-    For when a parser had a fault, or only frames were recorded. Channels, depth and interval are those of the settings.
+    For when a parser had a fault, or only frames were recorded. Channels, depth and interval are those of the settings;
+    what was watched through CCXT stands in the frames, and no exchange is asked.
     It may be cut off at any time and run again: what is there already is not written twice.
 
     Example: daedalus replay-frames --base-dir data --source coinbase --from 2025-06-19 --to 2025-06-20 --output again
@@ -40,7 +43,6 @@ def replay_frames(
     from daedalus.cli.overrides import parse_overrides
     from daedalus.cli.wiring import logging_options, writer_options
     from daedalus.config.config import load_config
-    from daedalus.ingestion.collectors.frame_parser import CHANNELS
     from daedalus.ingestion.orchestrators.replaying import ReplayOptions
     from daedalus.ingestion.orchestrators.replaying import replay_frames as replay
     from daedalus.ingestion.writers.base import RawPaths
@@ -48,21 +50,34 @@ def replay_frames(
     flags = {**parse_overrides(overrides), **({"storage.base_dir": str(base_dir)} if base_dir else {})}
     settings = load_config(config, flags)
     configure_logging(**logging_options(settings))
-    writing, coinbase = writer_options(settings), settings.coinbase
-    typed = tuple(channel for channel in coinbase.channels if channel in CHANNELS) or CHANNELS
-    options = ReplayOptions(
-        source=source,
-        since=hour(since, "--from"),
-        until=hour(until, "--to"),
-        channels=typed,
-        depth=coinbase.max_orderbook_depth,
-        interval_ms=coinbase.orderbook_interval_ms,
-    )
+    writing, (rows, exchanges) = writer_options(settings), row_options(settings, source)
+    options = ReplayOptions(source, hour(since, "--from"), hour(until, "--to"), rows, exchanges)
     recorded = RawPaths(Path(writing["base_dir"]), source, writing["tier_raw"])
     into = RawPaths(output or recorded.base, source if output else source + SUFFIX, writing["tier_raw"])
     with shown_progress("frames") as on_progress:
         report = replay(options, recorded, into, seal_options(writing, settings.ingestion.raw_format), on_progress)
     typer.echo(summary(report, into.ready))
+
+
+def row_options(settings: "DaedalusConfig", source: str) -> tuple["RowOptions", dict[str, "RowOptions"]]:
+    """Return what to make of frames: of all, and of the exchanges of CCXT that the settings name."""
+    from daedalus.config.exchanges import CcxtExchangeConfig
+    from daedalus.ingestion.collectors.frame_parser import CHANNELS
+    from daedalus.ingestion.orchestrators.replaying import RowOptions
+
+    def typed(recorded: Iterable[str]) -> tuple[str, ...]:
+        return tuple(channel for channel in recorded if channel in CHANNELS) or CHANNELS
+
+    def of(entry: CcxtExchangeConfig) -> RowOptions:
+        return RowOptions(
+            typed(entry.record), entry.max_orderbook_depth, entry.orderbook_interval_ms, dict(entry.options)
+        )
+
+    if source == "ccxt":
+        exchanges = {entry.exchange or name: of(entry) for name, entry in settings.ccxt.exchanges.items()}
+        return of(CcxtExchangeConfig()), exchanges
+    coinbase = settings.coinbase
+    return RowOptions(typed(coinbase.channels), coinbase.max_orderbook_depth, coinbase.orderbook_interval_ms), {}
 
 
 def hour(text: str | None, flag: str) -> dt.datetime | None:

@@ -29,7 +29,7 @@ class Offline:
         self.collector = CcxtCollector(exchange_id, channels=channels, **given)
         of = self.collector
         self.session = Session(of._settings, of._carried, of._clock, of._pace)
-        exchange = self.exchange = self.session._exchange
+        exchange = self.exchange = self.session.exchange
         exchange.set_markets([self._market(symbol, market_id) for symbol, market_id in markets.items()])
         plan = plan_calls(channels, exchange.has, exchange.markets, self.session._venue)
         self.session.tap.wanted = {c: plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}

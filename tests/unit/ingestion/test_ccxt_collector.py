@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
+from daedalus.ingestion.collectors.ccxt_opening import read_opening
 from daedalus.shared.errors import ConfigError, RefusedError, TransientCollectorError
 from daedalus.shared.events import BookDelta, BookSnapshot, Frame, Gap, Ticker, Trade, unpack_changes, unpack_levels
 from tests.unit.ingestion.okx_server import (
@@ -107,11 +108,13 @@ async def test_frames_are_verbatim_and_alone_they_cost_no_handler():
     frames = [snapshot("BTC-USDT"), *(update("BTC-USDT", n) for n in range(2, 100))]
     async with OkxServer(script_of(*frames)).running() as server:
         of = collector(server, channels=BTC, record=("frames",))
-        events = await record(of, lambda e: len(e) >= 101)
+        events = await record(of, lambda e: len(e) >= 102)
     assert {type(e) for e in events} == {Frame}
     assert [e.frame for e in events if e.direction == "in"][1:] == frames
-    assert json.loads(next(e.frame for e in events if e.direction == "out"))["op"] == "subscribe"
-    assert {e.symbol for e in events} == {"ALL"} and len({e.connection_id for e in events}) == 1
+    opening, asked = [e for e in events if e.direction == "out"]
+    assert json.loads(asked.frame)["op"] == "subscribe"
+    assert read_opening(opening.frame).calls[0].symbols == ("BTC/USDT",)
+    assert {e.symbol for e in events} == {"ALL"} and len({e.connection_id for e in events}) == 2
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from math import inf
 from typing import Any
 
 import structlog
@@ -57,6 +59,8 @@ class BookTap:
         Symbols whose book has a hole: nothing is recorded of it until it was filled anew.
     probes
         Silent streams that are asked for anew, and since when (ns).
+    due_ns
+        When the next changed book is to be published, also when nothing follows.
     """
 
     def __init__(
@@ -79,6 +83,8 @@ class BookTap:
         self._channels = tuple(c for c in BOOK_CHANNELS if c in set(record))
         self._snapshots, self._deltas = "orderbook" in self._channels, "l2" in self._channels
         self._markets: dict[str, _Market] = {}
+        self._dues: list[tuple[int, str]] = []
+        self.due_ns: float = inf
         self.invalid: set[str] = set()
         self._warned: set[str] = set()
 
@@ -112,9 +118,13 @@ class BookTap:
             self._delta(symbol, book, market, now)
         if not self._snapshots:
             return
-        if now - market.emitted_at >= self._interval_ns:
+        due = market.emitted_at + self._interval_ns
+        if now >= due:
             self._snapshot(symbol, book, market, now)
         else:
+            if market.dirty is None:
+                heappush(self._dues, (due, symbol))
+                self.due_ns = self._dues[0][0]
             market.dirty = book
 
     def probe(self, symbol: str, book: Any) -> None:
@@ -135,10 +145,17 @@ class BookTap:
             self._buffer.extend(self._losses.ended(streams, since=since, now=now, reason="stall", detail=detail))
 
     def due(self, now: int) -> None:
-        """Publish the changed books whose interval is over, also when nothing follows in a quiet market."""
-        for symbol, market in self._markets.items():
-            if market.dirty is not None and now - market.emitted_at >= self._interval_ns:
-                self._snapshot(symbol, market.dirty, market, now)
+        """Publish the changed books whose interval is over, as they were when it was over.
+
+        To be called before a frame changes a book, and now and then in a quiet market: rows are the same either way.
+        Raises `MalformedError` when a book holds what is no number; the others wait for the next call.
+        """
+        while self._dues and self._dues[0][0] <= now:
+            due, symbol = heappop(self._dues)
+            self.due_ns = self._dues[0][0] if self._dues else inf
+            market = self._markets[symbol]
+            if market.dirty is not None and market.emitted_at + self._interval_ns == due:
+                self._snapshot(symbol, market.dirty, market, due)
 
     def invalidate(self, symbol: str) -> None:
         """Record nothing of a book until it is whole again."""

@@ -7,7 +7,6 @@ methods are left pending: they subscribe, and cost nothing afterwards.
 """
 
 import asyncio
-import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,11 +32,14 @@ class Loading:
     ----------
     is_told
         Whether the hooks have seen it after each change, so that its end is no news.
+    came_ns
+        Receive clock of the snapshot; None before it is here.
     """
 
     client: Any
     message_hash: str
     is_told: bool = False
+    came_ns: int | None = None
 
 
 #: What the running task is making.
@@ -117,7 +119,7 @@ class TapClient(Client):  # type: ignore[misc]
         self.calls: dict[str, Call] = {}
         self.topics: set[str] = set()
         self.renewed: set[str] = set()
-        self.connection_id = secrets.token_hex(4)
+        self.connection_id = ""
         self.check: Any = None
         self.heard, self.heard_ns = 0.0, 0
         self.is_over = False

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
-from daedalus.ingestion.collectors.ccxt_markets import Plan
-from daedalus.ingestion.collectors.ccxt_settings import FEEDS, Carried, Settings
+from daedalus.ingestion.collectors.ccxt_markets import Plan, streams_of
+from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
 from daedalus.ingestion.collectors.ccxt_urls import first_socket
 from daedalus.ingestion.collectors.ccxt_venues import venue_of
 from daedalus.ingestion.collectors.pace import HostPaces
@@ -142,19 +142,22 @@ class CcxtCollector:
 
     def streams(self) -> Iterable[Stream]:
         """Return the (symbol, channel) pairs that it records; none before the markets are known."""
-        record, found = self._settings.record, dict[Stream, None]()
-        for call in self._plan.calls:
-            for symbol in call.symbols:
-                if (symbol, call.channel) not in self._carried.refused:
-                    found |= {(symbol, channel): None for channel in FEEDS[call.channel] if channel in record}
-        if self._plan.calls and "frames" in record:
-            found[ALL, "frames"] = None
-        return list(found)
+        record, calls = self._settings.record, self._plan.calls
+        frames = [(ALL, "frames")] if calls and "frames" in record else []
+        return streams_of(calls, record, self._carried.refused) + frames
 
     def resync(self, symbols: Iterable[str]) -> None:
         """Write these books' next `l2` rows as whole snapshots. CCXT's own books missed nothing: none is fetched."""
         if self._session is not None:
             self._session.rewrite(symbols)
+
+    def undelivered(self) -> Sequence[Event]:
+        """Return what was received and not handed on when the driver gave `events` up."""
+        if self._session is None:
+            return ()
+        self._session.tap.finish()
+        buffer = self._session.buffer
+        return buffer.take(len(buffer))
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
         """Connect, subscribe and yield what comes, until the first of the exchange's sockets ends, which raises."""
@@ -168,7 +171,8 @@ class CcxtCollector:
                 await buffer.filled(TICK_S)
                 await self._clock.sleep(GATHER_S)
                 session.tick()
-                failure = session.failure
+                if (failure := session.failure) is not None:
+                    session.tap.finish()
                 while chunk := buffer.take(CHUNK):
                     self._handed_ns = chunk[0].collected_at
                     yield chunk

@@ -1,8 +1,8 @@
 """CCXT's exchange, with hooks where handlers store what they made: see `ccxt_client`. Imports CCXT (1-2 s, 100 MB)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import ccxt.pro
@@ -10,6 +10,7 @@ from ccxt.async_support.base.ws.cache import BaseCache
 
 from daedalus.ingestion.collectors.ccxt_client import LOADING, Hooks, Loading, TapClient
 from daedalus.ingestion.collectors.ccxt_client_books import QuickSide, book_class
+from daedalus.ingestion.collectors.ccxt_settings import Settings
 from daedalus.ingestion.collectors.ccxt_urls import moved
 
 #: The symbol whose book is being fetched by REST.
@@ -91,6 +92,7 @@ class TapExchange:
 
     hooks: Any = NO_HOOKS
     plain_deltas = False
+    client_class: type[TapClient] = TapClient
 
     def take_up(self, hooks: Hooks, plain_deltas: bool) -> None:
         """Take up the hooks."""
@@ -103,7 +105,7 @@ class TapExchange:
         """Return the client of an address, with hooks."""
         client = super().client(url)  # type: ignore[misc]
         if not isinstance(client, TapClient):
-            client.__class__ = TapClient
+            client.__class__ = self.client_class
             client.prepare(self.hooks)
         return client
 
@@ -225,23 +227,18 @@ class TapExchange:
         return made
 
 
-@lru_cache
-def _class_of(exchange_id: str) -> Any:
+@cache
+def _class_of(exchange_id: str, tap: Any) -> Any:
     base = getattr(ccxt.pro, exchange_id)
-    return type(base.__name__, (TapExchange, base), {})
+    return type(base.__name__, (tap, base), {})
 
 
 def make_exchange(
-    exchange_id: str,
-    config: Mapping[str, Any],
-    hooks: Hooks,
-    *,
-    plain_deltas: bool = False,
-    ws_url: str | None = None,
-    rest_url: str | None = None,
+    settings: Settings, hooks: Hooks, plain_deltas: bool = False, tap: type[TapExchange] = TapExchange
 ) -> Any:
     """Return an exchange of CCXT with hooks; `ws_url` and `rest_url` take the place of its own schemes and hosts."""
-    exchange = _class_of(exchange_id)(dict(config))
+    made: Any = tap  # A class: mypy takes it for unhashable.
+    exchange = _class_of(settings.exchange_id, made)(dict(settings.config))
     exchange.take_up(hooks, plain_deltas)
-    exchange.urls["api"] = moved(exchange.urls["api"], ws_url, rest_url)
+    exchange.urls["api"] = moved(exchange.urls["api"], settings.ws_url, settings.rest_url)
     return exchange

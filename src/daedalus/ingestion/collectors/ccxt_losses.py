@@ -84,8 +84,8 @@ class Losses:
         known.streams = tuple(dict.fromkeys((*known.streams, *streams)))
         return []
 
-    def due(self, now: int) -> list[Gap]:
-        """Return the rows of failures that waited for the end of their second."""
+    def due(self, now: float) -> list[Gap]:
+        """Return the rows of failures that waited for the end of their second; of all that wait, at infinity."""
         rows: list[Gap] = []
         for kind, failures in list(self._failures.items()):
             if now - failures.first_ns < SHARE_NS:

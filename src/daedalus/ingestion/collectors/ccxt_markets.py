@@ -1,11 +1,13 @@
 """Which calls of CCXT to make: methods and symbols of the configuration, matched with what the exchange has."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+from daedalus.ingestion.collectors.base import Stream
+from daedalus.ingestion.collectors.ccxt_settings import FEEDS
 from daedalus.ingestion.collectors.ccxt_venues import Venue
 
 #: The bronze channel that each method feeds, its form for one symbol and its form for many.
@@ -137,6 +139,20 @@ def plan_calls(
             for at in range(0, len(group), size):
                 plan.calls.append(Call(chosen, channel, tuple(group[at : at + size]), is_bulk, kind))
     return plan
+
+
+def streams_of(calls: Iterable[Call], record: Container[str], refused: Container[Stream]) -> list[Stream]:
+    """Return the (symbol, bronze channel) pairs that calls feed, of those to record and without what was refused."""
+    return list(
+        {
+            (symbol, channel): None
+            for call in calls
+            for symbol in call.symbols
+            if (symbol, call.channel) not in refused
+            for channel in FEEDS[call.channel]
+            if channel in record
+        }
+    )
 
 
 def _symbols(method: str, entries: Sequence[str], markets: Mapping[str, Any], plan: Plan) -> list[str]:

@@ -4,6 +4,7 @@ Imports CCXT: import this module only where it is needed.
 """
 
 import asyncio
+import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -14,12 +15,13 @@ from ccxt.base.errors import AuthenticationError
 
 from daedalus.ingestion.collectors.base import Stream
 from daedalus.ingestion.collectors.ccxt_asking import Asking
-from daedalus.ingestion.collectors.ccxt_client import ConnectionOverError, TapClient, text_of
+from daedalus.ingestion.collectors.ccxt_client import LOADING, ConnectionOverError, TapClient, text_of
 from daedalus.ingestion.collectors.ccxt_client_books import cut_books
 from daedalus.ingestion.collectors.ccxt_errors import BANS, Redactor, translate
-from daedalus.ingestion.collectors.ccxt_exchange import NO_HOOKS, make_exchange
+from daedalus.ingestion.collectors.ccxt_exchange import NO_HOOKS, TapExchange, make_exchange
 from daedalus.ingestion.collectors.ccxt_markets import Call, Plan, plan_calls
 from daedalus.ingestion.collectors.ccxt_names import MarketNames
+from daedalus.ingestion.collectors.ccxt_opening import Opening, opening_id, snapshot_id, socket_id
 from daedalus.ingestion.collectors.ccxt_reactions import Reactions
 from daedalus.ingestion.collectors.ccxt_report import report
 from daedalus.ingestion.collectors.ccxt_sequence import REPEATED
@@ -52,9 +54,13 @@ class Session:
         What was asked for, and what is known from earlier connections.
     pace
         Of the exchange's host, for all connections to it.
+    tap
+        What is put before the exchange's class of CCXT.
 
     Attributes
     ----------
+    id
+        Begins the names of its connections in `frames`.
     tap
         Where events come out.
     plan
@@ -63,7 +69,10 @@ class Session:
         Why it is over; None while it goes on.
     """
 
-    def __init__(self, settings: Settings, carried: Carried, clock: Clock, pace: HostPace) -> None:
+    def __init__(
+        self, settings: Settings, carried: Carried, clock: Clock, pace: HostPace, tap: type[TapExchange] = TapExchange
+    ) -> None:
+        self.id = secrets.token_hex(4)
         self._settings, self._carried, self._clock, self._pace = settings, carried, clock, pace
         self.failure: CollectorError | None = None
         self.plan = Plan()
@@ -74,21 +83,16 @@ class Session:
         self.buffer, self._count = self.tap.buffer, carried.counters
         self._record_frames = "frames" in settings.record
         self._frames_only = set(settings.record) == {"frames"}
-        self._clients: list[TapClient] = []
+        self.clients: list[TapClient] = []
+        self._opening = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = self._was_silent = self.is_handling = False
         self._names = MarketNames()
-        self._exchange = make_exchange(
-            settings.exchange_id,
-            settings.config,
-            self,
-            plain_deltas=self._venue.plain_deltas,
-            ws_url=settings.ws_url,
-            rest_url=settings.rest_url,
+        self.exchange = make_exchange(settings, self, self._venue.plain_deltas, tap)
         )
         self._subscriptions = Subscriptions(
-            exchange=self._exchange,
-            clients=self._clients,
+            exchange=self.exchange,
+            clients=self.clients,
             settings=settings,
             carried=carried,
             venue=self._venue,
@@ -100,8 +104,8 @@ class Session:
             on_left_out=self._forget,
         )
         self._asking = Asking(
-            exchange=self._exchange,
-            clients=self._clients,
+            exchange=self.exchange,
+            clients=self.clients,
             start=self._subscriptions.start,
             venue=self._venue,
             depth=self._venue.depth(settings.depth),
@@ -110,7 +114,7 @@ class Session:
             describe=self._redact.text,
         )
         self._react = Reactions(
-            exchange=self._exchange,
+            exchange=self.exchange,
             settings=settings,
             carried=carried,
             venue=self._venue,
@@ -162,7 +166,7 @@ class Session:
             if channel == "orderbook":
                 self._count.resyncs += 1
             if is_silent:
-                self.tap.probe((symbol, channel), self._exchange.orderbooks.get(symbol))
+                self.tap.probe((symbol, channel), self.exchange.orderbooks.get(symbol))
             self._asking.want(channel, symbol, is_silent)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -182,21 +186,32 @@ class Session:
             await self._load_markets()
         except Exception as error:
             raise self._held(self._translated(error)) from error
-        markets = self._exchange.markets
-        settings = self._settings
-        self.plan = plan_calls(settings.channels, self._exchange.has, markets, self._venue, self._carried.refused)
-        report(self.plan, self._exchange.has, settings, self._carried.refused)
-        self.tap.wanted = {c: self.plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}
-        every = {symbol for call in self.plan.calls for symbol in call.symbols}
-        self._names = self._react.names = MarketNames({symbol: markets[symbol] for symbol in every})
-        self._tasks = [
-            asyncio.create_task(self._subscriptions.run(self.plan.calls), name=f"subscribe-{settings.exchange}"),
-            asyncio.create_task(self._asking.run(), name=f"ask-{settings.exchange}"),
-        ]
+        settings, exchange = self._settings, self.exchange
+        self.plan = plan_calls(settings.channels, exchange.has, exchange.markets, self._venue, self._carried.refused)
+        report(self.plan, exchange.has, settings, self._carried.refused)
+        opening = Opening(settings.exchange_id, self.plan.calls, self._venue.depth(settings.depth), self._markets())
+        if self._record_frames:
+            self._opening = opening.text()
+        self.begin(opening)
         self._upkeep = self._keep_up()
 
+    def _markets(self) -> dict[str, Any]:
+        symbols = {symbol for call in self.plan.calls for symbol in call.symbols}
+        return {symbol: self.exchange.markets[symbol] for symbol in sorted(symbols)}
+
+    def begin(self, opening: Opening) -> None:
+        """Begin to subscribe: the markets are known to CCXT."""
+        plan = self.plan = Plan(opening.calls)
+        self.tap.wanted = {c: plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}
+        self._names = self._react.names = MarketNames(opening.markets)
+        exchange = self._settings.exchange
+        self._tasks = [
+            asyncio.create_task(self._subscriptions.run(plan.calls, opening.depth), name=f"subscribe-{exchange}"),
+            asyncio.create_task(self._asking.run(), name=f"ask-{exchange}"),
+        ]
+
     async def _load_markets(self) -> None:
-        carried, exchange, now = self._carried, self._exchange, self._clock.monotonic()
+        carried, exchange, now = self._carried, self.exchange, self._clock.monotonic()
         if carried.source is not None and now - carried.loaded_at < MARKETS_AGE_MAX_S:
             exchange.set_markets_from_exchange(carried.source)
         await exchange.load_markets()
@@ -211,11 +226,11 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._subscriptions.close()
-        exchange = self._exchange
-        closing = [asyncio.create_task(client.close()) for client in self._clients]
+        exchange = self.exchange
+        closing = [asyncio.create_task(client.close()) for client in self.clients]
         if closing and not self._was_silent:
             await asyncio.wait(closing, timeout=CLOSE_S)
-        for client in self._clients:
+        for client in self.clients:
             with suppress(AttributeError):
                 client.connection._response.connection.transport.abort()
         await asyncio.gather(*closing, return_exceptions=True)
@@ -237,11 +252,11 @@ class Session:
             self.buffer.commit()
         self._subscriptions.tick(self.tap.live)
         self._check_silence(self._clock.monotonic())
-        cut_books(self._exchange.orderbooks.values())
+        cut_books(self.exchange.orderbooks.values())
 
     def _check_silence(self, now: float) -> None:
         """End a connection on which nothing comes any more. What is finer than a connection belongs here too."""
-        for client in self._clients:
+        for client in self.clients:
             if client.isConnected and not client.is_over and now - client.heard > self._settings.stall_s:
                 self._was_silent = True
                 text = f"{client.url}: nothing came for {self._settings.stall_s:g} s"
@@ -249,7 +264,7 @@ class Session:
 
     def live(self) -> set[Stream]:
         """Return what comes, by bronze channel: of what something came, and flows that were asked for a while ago."""
-        if not any(client.isConnected for client in self._clients):
+        if not any(client.isConnected for client in self.clients):
             return set()
         record = self._settings.record
         quiet = {stream for stream in self._subscriptions.settled() if stream[1] != "orderbook"}
@@ -263,19 +278,27 @@ class Session:
     def rewrite(self, symbols: Iterable[str]) -> None:
         """Let the next `l2` rows of these books be whole snapshots."""
         for symbol in symbols:
-            book = self._exchange.orderbooks.get(symbol)
+            book = self.exchange.orderbooks.get(symbol)
             if book is not None:
                 book.is_new = True
+
+    def have_anew(self, symbols: Iterable[str]) -> None:
+        """Have the books of these symbols sent again."""
+        self._ask("orderbook", symbols)
+
+    def lose_book(self, symbol: str, reason: str, detail: str, missed: int | None, since: int) -> None:
+        """Record nothing of a book until it is whole again."""
+        self._react.broken(symbol, reason, detail, missed, since)
 
     def _fail(self, error: CollectorError) -> None:
         if self.failure is None and not self._closing:
             self.failure = error
-            for client in self._clients:
+            for client in self.clients:
                 client.stop()
             self.buffer.wake()
 
     def _translated(self, error: BaseException) -> CollectorError:
-        headers = self._exchange.last_response_headers
+        headers = self.exchange.last_response_headers
         return translate(error, self._settings.exchange, self._redact, self._clock, headers)
 
     def _held(self, error: CollectorError) -> CollectorError:
@@ -295,11 +318,15 @@ class Session:
         """Give a new connection its check."""
         client.check = self._venue.check() if self._venue.check else None
         client.heard = self._clock.monotonic()
-        self._clients.append(client)
+        client.connection_id = socket_id(self.id, len(self.clients))
+        self.clients.append(client)
 
     def on_connected(self, client: TapClient) -> None:
-        """Say what this exchange wants to hear first."""
+        """Record what is watched, once, and say what this exchange wants to hear first."""
         client.heard = self._clock.monotonic()
+        if self._opening:
+            self.tap.frame(self._opening, "out", opening_id(self.id), self._clock.now_ns())
+            self._opening = ""
         if self._venue.hello:
             self._tasks.append(asyncio.create_task(self._hello(client)))
 
@@ -324,8 +351,11 @@ class Session:
 
     def on_snapshot(self, symbol: str, text: str) -> None:
         """Record a book's snapshot that came by REST: without it, recorded deltas rebuild no book."""
+        now, loading = self._clock.now_ns(), LOADING.get()
+        if loading is not None:
+            loading.came_ns = now
         if self._record_frames:
-            self.tap.frame(text, "in", f"rest:{symbol}", self._clock.now_ns())
+            self.tap.frame(text, "in", snapshot_id(self.id, symbol), now)
 
     # -- hooks: frames ------------------------------------------------------------------------------------------------
 
@@ -382,7 +412,8 @@ class Session:
                 self._count.checksums_failed += 1
                 self._react.broken(symbol, "checksum", problem)
                 return
-        self.tap.book(symbol, book, message_hash, client.check.nonce if client.check is not None else None)
+        loading, nonce = LOADING.get(), client.check.nonce if client.check is not None else None
+        self.tap.book(symbol, book, message_hash, nonce, loading.came_ns if loading is not None else None)
         if symbol not in self.tap.books.invalid:
             self._seen(symbol, "orderbook")
 

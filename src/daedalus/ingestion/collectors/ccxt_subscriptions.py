@@ -66,7 +66,7 @@ class Subscriptions:
         self._settings, self._carried, self._redact = settings, carried, redact
         self._pace, self._clock = pace, clock
         self._on_error, self._on_refused, self._on_left_out = on_error, on_refused, on_left_out
-        self._depth = venue.depth(settings.depth)
+        self._depth: int | None = None
         self._started_at: dict[Call, float] = {}
         self._wanted: set[tuple[str, str]] = set()
         self._tasks: dict[Call, asyncio.Task[None]] = {}
@@ -75,8 +75,9 @@ class Subscriptions:
         self._starting: list[asyncio.Task[None]] = []
         self._silent_at: float | None = None
 
-    async def run(self, calls: Sequence[Call]) -> None:
-        """Make the calls one after the other."""
+    async def run(self, calls: Sequence[Call], depth: int | None) -> None:
+        """Make the calls one after the other; books are subscribed to this depth, None is CCXT's own."""
+        self._depth = depth
         self._wanted = {(symbol, call.channel) for call in calls for symbol in call.symbols}
         await self._start_all(calls)
         self._silent_at = self._clock.monotonic() + SILENT_S

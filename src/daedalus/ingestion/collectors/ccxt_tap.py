@@ -5,6 +5,7 @@ then `end`. So the order is that of arrival, and a live book is copied before it
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -104,6 +105,7 @@ class Tap:
         """Begin a frame; what follows until `end` came with it."""
         self.frame_number += 1
         self._now, self._text, self._is_past = now, text, None
+        self.publish(now)  # Before the frame changes the books.
 
     def end(self) -> None:
         """End the frame."""
@@ -137,10 +139,23 @@ class Tap:
             )
         )
 
+    def publish(self, now: int) -> None:
+        """Publish the books whose interval is over."""
+        while now >= self.books.due_ns:
+            try:
+                self.books.due(now)
+            except MalformedError as error:
+                self.failed(error, [])
+
     def tick(self, now: int) -> None:
         """Publish what waited for its time."""
-        self.books.due(now)
+        self.publish(now)
         self.buffer.extend(self.losses.due(now))
+        self.buffer.commit()
+
+    def finish(self) -> None:
+        """Publish what would have waited, at the end."""
+        self.buffer.extend(self.losses.due(inf))
         self.buffer.commit()
 
     # -- what handlers make -------------------------------------------------------------------------------------------
@@ -265,12 +280,13 @@ class Tap:
             self.buffer.extend(self._gaps.close([(event.symbol, "ticker")], event.collected_at))
         self.buffer.append(event)
 
-    def book(self, symbol: str, book: Any, message_hash: str, nonce: int | None) -> None:
-        """Take a book that CCXT has just changed."""
+    def book(self, symbol: str, book: Any, message_hash: str, nonce: int | None, came_ns: int | None = None) -> None:
+        """Take a book that CCXT has just changed; `came_ns` is when what it was made of came, if not with a frame."""
         if symbol not in self.wanted.get("orderbook", ()):
             return
         self.live.add((symbol, "orderbook"))
-        now = self._heard[symbol, "orderbook"] = self.now()
+        now = came_ns if came_ns is not None and self._now is None else self.now()
+        self._heard[symbol, "orderbook"] = now
         if self._now is not None and self._skew.is_due(now):
             self._skew.add(now, time_us(book["timestamp"], now, self._count))
         try:

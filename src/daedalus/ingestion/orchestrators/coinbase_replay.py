@@ -5,7 +5,6 @@ about the channel `frames` say it, and each of them stands for all that its conn
 noticed by its clock alone, a stream that fell silent, is in the ledger too, and taken from there.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,19 +16,9 @@ from daedalus.ingestion.collectors.coinbase_settings import Carried
 from daedalus.ingestion.collectors.handover import NEW, OLD, Handover, Side
 from daedalus.ingestion.collectors.seen_trades import SeenTrades
 from daedalus.ingestion.orchestrators.recorded_frames import ConnectionSpan, FrameRow
-from daedalus.shared.clock import NS_PER_SECOND
+from daedalus.ingestion.orchestrators.replay_base import DROPS, ENDS, HANDOVER_NS_MAX, failures, like, open_like
 from daedalus.shared.errors import MalformedError
 from daedalus.shared.events import ALL, Event, Gap, Ticker, Trade, channel_of
-
-#: How long two connections may hand over, and doubles of the old one are looked for: more than a rotation takes.
-HANDOVER_NS_MAX = 180 * NS_PER_SECOND
-
-#: With these a recorder's process ended: the next one knew nothing of what was before.
-_ENDS = ("shutdown", "crash")
-#: Rows of these are whole intervals, without a connection that ended.
-_DROPS = ("backpressure", "disk_full")
-#: How the row of a gap's end tells of connections that failed meanwhile.
-_FAILURES = re.compile(r"; then (\d+) more failures, the last: (.*)", re.DOTALL)
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -135,14 +124,17 @@ class CoinbaseReplay:
         if row.channel != "frames":
             return []
         process = self._processes.get(row.exchange)
-        if row.reason == "crash" or row.reason in _DROPS:
+        if row.reason == "crash" or row.reason in DROPS:
             if row.reason == "crash":
                 self._processes.pop(row.exchange, None)
-            return [_like(row, stream) for stream in (process.streams if process else ())]
+            return [like(row, stream) for stream in (process.streams if process else ())]
         if row.ended_at is not None:
             self._note(row, process)
             return []
         return self._end(row)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -202,7 +194,7 @@ class CoinbaseReplay:
         process = connection.process or self._process(row.exchange)
         if connection.carried is None:
             connection.carried = Carried(OpenGaps(row.exchange))
-        if row.reason in _ENDS:
+        if row.reason in ENDS:
             self._processes.pop(row.exchange, None)
         streams = self._streams(connection)
         connection.carried.gaps.note(streams, row.detail or "")
@@ -239,21 +231,16 @@ class CoinbaseReplay:
 
     def _open(self, process: _Process, carried: Carried, streams: Sequence[Stream], row: Gap) -> list[Event]:
         process.opened |= {(stream, row.started_at): carried for stream in streams}
-        detail = row.detail or ""
-        return list(
-            carried.gaps.open(
-                streams, since=row.started_at, now=row.collected_at, reason=row.reason, missed=row.missed, detail=detail
-            )
-        )
+        return open_like(carried.gaps, streams, row)
 
     def _note(self, row: Gap, process: _Process | None) -> None:
         """Remember failures that the row of the end tells of: those of the streams are to tell the same."""
-        match = _FAILURES.search(row.detail or "")
-        if match is None or process is None:
+        count, said = failures(row)
+        if process is None:
             return
         for (stream, started), carried in process.opened.items():
-            for _ in range(int(match[1]) if started == row.started_at else 0):
-                carried.gaps.note([stream], match[2])
+            for _ in range(count if started == row.started_at else 0):
+                carried.gaps.note([stream], said)
 
     def _silence(self, row: Gap) -> list[Event]:
         """Enter that a stream had fallen silent while its connection lived."""
@@ -283,9 +270,3 @@ def _request(text: str) -> _Request:
         return _decode(text)
     except msgspec.MsgspecError:
         return _Request()
-
-
-def _like(row: Gap, stream: Stream) -> Gap:
-    """Return the same row for another stream."""
-    symbol, channel = stream
-    return msgspec.structs.replace(row, symbol=symbol, channel=channel, missed=None)

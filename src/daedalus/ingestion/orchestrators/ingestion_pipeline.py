@@ -50,12 +50,21 @@ class Stats:
     clocks: dict[str, ClockReading] = field(default_factory=dict)
 
 
+#: How much older than its forerunners a row may be, for losses that were counted together.
+LATE_ROWS_NS = 2 * NS_PER_SECOND
+
+
 @dataclass
 class _Life:
     """One collector's connections: receive clock of the last event taken, and since when the present one delivers."""
 
     last_ns: int
     began: float | None = None
+
+    def hear(self, at: int) -> None:
+        """Take note of an event: rows of the ledger may be a little older than what came before them."""
+        if not 0 < self.last_ns - at < LATE_ROWS_NS:
+            self.last_ns = at
 
     def seconds(self, clock: Clock) -> float:
         """Return how long the present connection has delivered: connecting and waiting do not count."""
@@ -205,7 +214,7 @@ class IngestionPipeline:
                     life.began = self._clock.monotonic()
                 await self._take(collector, events)
                 if events:
-                    life.last_ns = events[-1].collected_at
+                    life.hear(events[-1].collected_at)
         except TransientCollectorError as error:
             return error
         except RefusedError:
@@ -242,7 +251,9 @@ class IngestionPipeline:
         now = self._clock.now_ns()
         rows: list[Event] = []
         for collector in self._collectors:
-            # What was received and not handed on any more is missing too.
+            if (undelivered := getattr(collector, "undelivered", None)) is not None and (left := undelivered()):
+                rows += left
+                self._lives[id(collector)].hear(left[-1].collected_at)
             since = self._lives[id(collector)].last_ns
             rows += collector.gaps.open(
                 collector.streams(), since=since, now=now, reason="shutdown", detail="the recorder was stopped"

@@ -109,13 +109,20 @@ def connections(segment: Segment) -> list[ConnectionSpan]:
 
 
 def with_beginnings(segments: Sequence[Segment], first: int) -> int:
-    """Return from which segment of frames on to read, so that every connection of segment `first` is read whole."""
-    ids = {span.connection_id for span in connections(segments[first])}
+    """Return from which segment of frames on to read, so that every connection of segment `first` is read whole.
+
+    Connections of one session of CCXT begin with its name (`ccxt_opening`) and count as one.
+    """
+    ids = _sessions(segments[first])
     while first > 0 and ids:
-        ids &= {span.connection_id for span in connections(segments[first - 1])}
+        ids &= _sessions(segments[first - 1])
         if ids:
             first -= 1
     return first
+
+
+def _sessions(segment: Segment) -> set[str]:
+    return {span.connection_id.partition(":")[0] for span in connections(segment)}
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:

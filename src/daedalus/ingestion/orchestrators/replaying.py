@@ -6,9 +6,13 @@ hours are chosen; a connection that began before them is read from its beginning
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from math import inf
 from types import MappingProxyType
+from typing import Any
 
+from daedalus.ingestion.collectors.ccxt_settings import Settings
+from daedalus.ingestion.orchestrators.ccxt_replay import CcxtReplay
 from daedalus.ingestion.orchestrators.coinbase_replay import CoinbaseReplay
 from daedalus.ingestion.orchestrators.import_inputs import merged
 from daedalus.ingestion.orchestrators.manifests import Input, Manifest, Manifests, new_manifest
@@ -22,6 +26,7 @@ from daedalus.ingestion.orchestrators.recorded_frames import (
     gap_rows,
     with_beginnings,
 )
+from daedalus.ingestion.orchestrators.replay_base import FrameReplay
 from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.journal import SealOptions
 from daedalus.ingestion.writers.recovery import locked
@@ -31,11 +36,24 @@ from daedalus.shared.events import Gap
 #: Rows between two calls of `on_progress`.
 STEP_ROWS = 2000
 
-#: Sources whose frames can be replayed.
-REPLAYS: Mapping[str, type[CoinbaseReplay]] = MappingProxyType({"coinbase": CoinbaseReplay})
-
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, the frames read so far, and how many there are."""
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """What to make of an exchange's frames; all as for the collector.
+
+    Attributes
+    ----------
+    options
+        CCXT's own of the exchange; None of it may be secret.
+    """
+
+    channels: tuple[str, ...]
+    depth: int
+    interval_ms: int
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,16 +66,50 @@ class ReplayOptions:
         A key of `REPLAYS`: where the frames were recorded from.
     since, until
         The first hour, and the first that is no longer replayed (UTC); None for no bound.
-    channels, depth, interval_ms
-        As for the collector.
+    rows
+        What to make of the frames.
+    exchanges
+        The same for exchanges of source ccxt that differ, by their names in the lake.
     """
 
     source: str
     since: dt.datetime | None
     until: dt.datetime | None
-    channels: tuple[str, ...]
-    depth: int
-    interval_ms: int
+    rows: RowOptions
+    exchanges: Mapping[str, RowOptions] = field(default_factory=dict)
+
+
+def _coinbase(options: ReplayOptions) -> FrameReplay:
+    rows = options.rows
+    return CoinbaseReplay(channels=rows.channels, depth=rows.depth, interval_ms=rows.interval_ms)
+
+
+def _ccxt(options: ReplayOptions) -> FrameReplay:
+    return CcxtReplay(
+        {name: _ccxt_settings(rows) for name, rows in options.exchanges.items()}, _ccxt_settings(options.rows)
+    )
+
+
+def _ccxt_settings(rows: RowOptions) -> Settings:
+    """Return the settings of a session that is fed: which exchange and what it watches stand in the frames."""
+    return Settings(
+        exchange_id="",
+        exchange="",
+        channels={},
+        record=rows.channels,
+        depth=rows.depth,
+        interval_ms=rows.interval_ms,
+        stall_s=inf,
+        answer_s=inf,
+        max_frame_bytes=0,
+        ws_url=None,
+        rest_url=None,
+        config={"options": dict(rows.options)},
+    )
+
+
+#: Sources whose frames can be replayed.
+REPLAYS: Mapping[str, Callable[[ReplayOptions], FrameReplay]] = MappingProxyType({"coinbase": _coinbase, "ccxt": _ccxt})
 
 
 @dataclass
@@ -101,10 +153,7 @@ def replay_frames(
     if recorded.ready.resolve() == output.ready.resolve():
         raise ConfigError(f"{output.ready} holds the recording: rows would stand there twice; choose another --output")
     if options.source not in REPLAYS:
-        raise ConfigError(
-            f"frames of source {options.source} cannot be replayed: what they mean is known to CCXT's handlers alone, "
-            f"which need a connection; those of {', '.join(REPLAYS)} can"
-        )
+        raise ConfigError(f"frames of source {options.source} cannot be replayed; choose from {', '.join(REPLAYS)}")
     segments, wanted = _chosen(options, find_segments(recorded.ready))
     report = ReplayReport()
     with locked(output):
@@ -128,11 +177,9 @@ def _inputs(segments: Sequence[Segment]) -> list[Input]:
 
 def _settings(options: ReplayOptions, seal_options: SealOptions) -> dict[str, str]:
     settings = {name: str(getattr(seal_options, name)) for name in seal_options.__struct_fields__}
-    return settings | {
-        "channels": " ".join(options.channels),
-        "depth": str(options.depth),
-        "interval_ms": str(options.interval_ms),
-    }
+    for name, rows in {"": options.rows, **options.exchanges}.items():
+        settings |= {f"{name} {one.name}".strip(): str(getattr(rows, one.name)) for one in fields(rows)}
+    return settings
 
 
 def _chosen(options: ReplayOptions, segments: Sequence[Segment]) -> tuple[list[Segment], set[str]]:
@@ -174,9 +221,7 @@ class _Replay:
     ) -> None:
         self._segments, self._new = segments, new
         self._manifests, self._run, self._on_progress, self._report = manifests, run, on_progress, report
-        self._source = REPLAYS[options.source](
-            channels=options.channels, depth=options.depth, interval_ms=options.interval_ms
-        )
+        self._source = REPLAYS[options.source](options)
 
     def run(self, output: RawPaths, seal_options: SealOptions, part_bytes: int) -> None:
         """Read everything, write what is new."""
@@ -198,6 +243,8 @@ class _Replay:
         except BaseException:
             writer.abort()
             raise
+        finally:
+            self._source.close()
         self._run.is_finished, self._run.rows = True, dict(writer.rows)
         self._manifests.save(self._run)
         self._report.rows = dict(writer.rows)
