@@ -34,7 +34,7 @@ class Offline:
         plan = plan_calls(channels, exchange.has, exchange.markets, self.session._venue)
         self.session.tap.wanted = {c: plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}
         names = MarketNames({symbol: exchange.markets[symbol] for symbol in markets})
-        self.session._names = self.session._react.names = names
+        self.session._names = self.session.react.names = names
         exchange.open, exchange.asyncio_loop = lambda *_: None, asyncio.get_running_loop()
         self.client = exchange.client("wss://x/spot")
         for call in plan.calls:

@@ -7,6 +7,8 @@ methods are left pending: they subscribe, and cost nothing afterwards.
 """
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -279,3 +281,19 @@ def text_of(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+async def close_all(clients: Sequence[TapClient], patience_s: float) -> None:
+    """Close connections, orderly where that takes no longer than `patience_s`."""
+    closing = [asyncio.create_task(client.close()) for client in clients]
+    if closing and patience_s:
+        await asyncio.wait(closing, timeout=patience_s)
+    for client in clients:
+        with suppress(AttributeError):
+            client.connection._response.connection.transport.abort()
+    await asyncio.gather(*closing, return_exceptions=True)
+
+
+def silent(clients: Sequence[TapClient], now: float, stall_s: float) -> list[TapClient]:
+    """Return the connections on which nothing came for so long."""
+    return [c for c in clients if c.isConnected and not c.is_over and now - c.heard > stall_s]

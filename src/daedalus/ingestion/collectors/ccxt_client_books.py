@@ -134,3 +134,10 @@ def cut_books(books: Iterable[Any]) -> None:
             if len(side) > LEVELS_MAX:
                 side._depth = LEVELS_MAX
                 side.limit()
+
+
+def rewrite_books(books: Iterable[Any]) -> None:
+    """Let the next `l2` rows of books be whole snapshots; None is none."""
+    for book in books:
+        if book is not None:
+            book.is_new = True

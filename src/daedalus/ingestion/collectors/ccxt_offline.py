@@ -192,7 +192,7 @@ class FramePlayer:
         new = broken - self._asked
         if new:
             self._asked |= new
-            self.session.have_anew(sorted(new))
+            self.session.ask("orderbook", sorted(new))
             await _turn(TURNS_LONG)
 
     async def lose(self, row: Gap) -> Sequence[Event]:
@@ -200,7 +200,7 @@ class FramePlayer:
         await self._move(row.collected_at)
         stream, detail, session = (row.symbol, row.channel), row.detail or "", self.session
         if row.channel in BOOK_CHANNELS:
-            session.lose_book(row.symbol, row.reason, detail, row.missed, row.started_at)
+            session.react.broken(row.symbol, row.reason, detail, row.missed, row.started_at)
             if row.reason == "disconnect":
                 session.exchange.fail(row.symbol)
                 self._asked.discard(row.symbol)

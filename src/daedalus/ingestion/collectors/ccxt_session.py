@@ -9,20 +9,27 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-import orjson
 import structlog
 from ccxt.base.errors import AuthenticationError
 
 from daedalus.ingestion.collectors.base import Stream
 from daedalus.ingestion.collectors.ccxt_asking import Asking
-from daedalus.ingestion.collectors.ccxt_client import LOADING, ConnectionOverError, TapClient, text_of
-from daedalus.ingestion.collectors.ccxt_client_books import cut_books
+from daedalus.ingestion.collectors.ccxt_client import (
+    LOADING,
+    ConnectionOverError,
+    TapClient,
+    close_all,
+    silent,
+    text_of,
+)
+from daedalus.ingestion.collectors.ccxt_client_books import cut_books, rewrite_books
 from daedalus.ingestion.collectors.ccxt_errors import BANS, Redactor, translate
 from daedalus.ingestion.collectors.ccxt_exchange import NO_HOOKS, TapExchange, make_exchange
 from daedalus.ingestion.collectors.ccxt_markets import Call, Plan, plan_calls
 from daedalus.ingestion.collectors.ccxt_names import MarketNames
-from daedalus.ingestion.collectors.ccxt_opening import Opening, opening_id, snapshot_id, socket_id
+from daedalus.ingestion.collectors.ccxt_opening import Opening, socket_id
 from daedalus.ingestion.collectors.ccxt_reactions import Reactions
+from daedalus.ingestion.collectors.ccxt_recording import FrameRecording
 from daedalus.ingestion.collectors.ccxt_report import report
 from daedalus.ingestion.collectors.ccxt_sequence import REPEATED
 from daedalus.ingestion.collectors.ccxt_settings import FEEDS, Carried, Settings
@@ -65,6 +72,8 @@ class Session:
         Where events come out.
     plan
         What is watched; set by `open`.
+    react
+        What follows from losses.
     failure
         Why it is over; None while it goes on.
     """
@@ -79,17 +88,22 @@ class Session:
         self.max_frame_bytes, self.has_l2 = settings.max_frame_bytes, "l2" in settings.record
         self._venue = venue_of(settings.exchange_id)
         self._redact = Redactor(settings.config.get(name) for name in ("apiKey", "secret", "password"))
-        self.tap = self._make_tap()
+        self.tap = Tap(
+            settings,
+            carried,
+            self._venue,
+            clock,
+            on_broken=lambda *what: self.react.broken(*what),
+            on_fresh=lambda symbol: self.react.fresh(symbol),
+        )
         self.buffer, self._count = self.tap.buffer, carried.counters
-        self._record_frames = "frames" in settings.record
+        self._recording = FrameRecording(self.id, self.tap, clock, self._redact, is_on="frames" in settings.record)
         self._frames_only = set(settings.record) == {"frames"}
         self.clients: list[TapClient] = []
-        self._opening = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = self._was_silent = self.is_handling = False
         self._names = MarketNames()
         self.exchange = make_exchange(settings, self, self._venue.plain_deltas, tap)
-        )
         self._subscriptions = Subscriptions(
             exchange=self.exchange,
             clients=self.clients,
@@ -113,7 +127,7 @@ class Session:
             name=settings.exchange,
             describe=self._redact.text,
         )
-        self._react = Reactions(
+        self.react = Reactions(
             exchange=self.exchange,
             settings=settings,
             carried=carried,
@@ -128,23 +142,6 @@ class Session:
         carried.skew.reset()
         self._upkeep: Upkeep | None = None
 
-    def _make_tap(self) -> Tap:
-        return Tap(
-            exchange=self._settings.exchange,
-            record=self._settings.record,
-            depth=self._settings.depth,
-            interval_ms=self._settings.interval_ms,
-            venue=self._venue,
-            clock=self._clock,
-            gaps=self._carried.gaps,
-            memory=self._carried.memory,
-            counters=self._carried.counters,
-            skew=self._carried.skew,
-            heard=self._carried.watchdog.heard,
-            on_broken=lambda symbol, reason, detail: self._react.broken(symbol, reason, detail),
-            on_fresh=lambda symbol: self._react.fresh(symbol),
-        )
-
     def _keep_up(self) -> Upkeep:
         """Return what sees to the streams, from now on."""
         return Upkeep(
@@ -153,13 +150,13 @@ class Session:
             watchdog=self._carried.watchdog,
             streams=self.plan.streams(),
             book="orderbook",
-            ask=self._ask,
-            unanswered=self._react.unanswered,
+            ask=self.ask,
+            unanswered=self.react.unanswered,
             answer_s=self._settings.answer_s,
             clock=self._clock,
         )
 
-    def _ask(self, channel: str, symbols: Iterable[str]) -> None:
+    def ask(self, channel: str, symbols: Iterable[str]) -> None:
         """Have streams sent again: those that fell silent, and books that have a hole."""
         for symbol in symbols:
             is_silent = (symbol, channel) in self.tap.probes
@@ -189,21 +186,17 @@ class Session:
         settings, exchange = self._settings, self.exchange
         self.plan = plan_calls(settings.channels, exchange.has, exchange.markets, self._venue, self._carried.refused)
         report(self.plan, exchange.has, settings, self._carried.refused)
-        opening = Opening(settings.exchange_id, self.plan.calls, self._venue.depth(settings.depth), self._markets())
-        if self._record_frames:
-            self._opening = opening.text()
+        markets = {symbol: exchange.markets[symbol] for symbol, _ in self.plan.streams()}
+        opening = Opening(settings.exchange_id, self.plan.calls, self._venue.depth(settings.depth), markets)
+        self._recording.opens(opening)
         self.begin(opening)
         self._upkeep = self._keep_up()
-
-    def _markets(self) -> dict[str, Any]:
-        symbols = {symbol for call in self.plan.calls for symbol in call.symbols}
-        return {symbol: self.exchange.markets[symbol] for symbol in sorted(symbols)}
 
     def begin(self, opening: Opening) -> None:
         """Begin to subscribe: the markets are known to CCXT."""
         plan = self.plan = Plan(opening.calls)
         self.tap.wanted = {c: plan.symbols(c) for c in ("trades", "orderbook", "ticker", "bidsasks")}
-        self._names = self._react.names = MarketNames(opening.markets)
+        self._names = self.react.names = MarketNames(opening.markets)
         exchange = self._settings.exchange
         self._tasks = [
             asyncio.create_task(self._subscriptions.run(plan.calls, opening.depth), name=f"subscribe-{exchange}"),
@@ -227,13 +220,7 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._subscriptions.close()
         exchange = self.exchange
-        closing = [asyncio.create_task(client.close()) for client in self.clients]
-        if closing and not self._was_silent:
-            await asyncio.wait(closing, timeout=CLOSE_S)
-        for client in self.clients:
-            with suppress(AttributeError):
-                client.connection._response.connection.transport.abort()
-        await asyncio.gather(*closing, return_exceptions=True)
+        await close_all(self.clients, CLOSE_S if not self._was_silent else 0.0)
         exchange.timeout_on_exit = 0
         with suppress(Exception):
             await exchange.close()
@@ -255,12 +242,11 @@ class Session:
         cut_books(self.exchange.orderbooks.values())
 
     def _check_silence(self, now: float) -> None:
-        """End a connection on which nothing comes any more. What is finer than a connection belongs here too."""
-        for client in self.clients:
-            if client.isConnected and not client.is_over and now - client.heard > self._settings.stall_s:
-                self._was_silent = True
-                text = f"{client.url}: nothing came for {self._settings.stall_s:g} s"
-                self._fail(TransientCollectorError(text, reason="stall"))
+        """End a connection on which nothing comes any more."""
+        for client in silent(self.clients, now, self._settings.stall_s):
+            self._was_silent = True
+            text = f"{client.url}: nothing came for {self._settings.stall_s:g} s"
+            self._fail(TransientCollectorError(text, reason="stall"))
 
     def live(self) -> set[Stream]:
         """Return what comes, by bronze channel: of what something came, and flows that were asked for a while ago."""
@@ -269,7 +255,7 @@ class Session:
         record = self._settings.record
         quiet = {stream for stream in self._subscriptions.settled() if stream[1] != "orderbook"}
         found = {(symbol, c) for symbol, kind in self.tap.live | quiet for c in FEEDS[kind] if c in record}
-        return found | ({(ALL, "frames")} if self._record_frames else set())
+        return found | ({(ALL, "frames")} if self._recording.is_on else set())
 
     def _forget(self, stream: Stream) -> None:
         if self._upkeep:
@@ -277,18 +263,7 @@ class Session:
 
     def rewrite(self, symbols: Iterable[str]) -> None:
         """Let the next `l2` rows of these books be whole snapshots."""
-        for symbol in symbols:
-            book = self.exchange.orderbooks.get(symbol)
-            if book is not None:
-                book.is_new = True
-
-    def have_anew(self, symbols: Iterable[str]) -> None:
-        """Have the books of these symbols sent again."""
-        self._ask("orderbook", symbols)
-
-    def lose_book(self, symbol: str, reason: str, detail: str, missed: int | None, since: int) -> None:
-        """Record nothing of a book until it is whole again."""
-        self._react.broken(symbol, reason, detail, missed, since)
+        rewrite_books(self.exchange.orderbooks.get(symbol) for symbol in symbols)
 
     def _fail(self, error: CollectorError) -> None:
         if self.failure is None and not self._closing:
@@ -324,9 +299,7 @@ class Session:
     def on_connected(self, client: TapClient) -> None:
         """Record what is watched, once, and say what this exchange wants to hear first."""
         client.heard = self._clock.monotonic()
-        if self._opening:
-            self.tap.frame(self._opening, "out", opening_id(self.id), self._clock.now_ns())
-            self._opening = ""
+        self._recording.connected()
         if self._venue.hello:
             self._tasks.append(asyncio.create_task(self._hello(client)))
 
@@ -343,19 +316,15 @@ class Session:
             self._fail(self._held(TransientCollectorError(f"{client.url}: {said}", retry_after=wait)))
 
     def on_sending(self, client: TapClient, message: Any) -> None:
-        """Record a message, without secrets, before it is sent."""
-        if self._record_frames:
-            shown = self._redact.message(message) if self._redact else message
-            text = shown if isinstance(shown, str) else orjson.dumps(shown).decode()
-            self.tap.frame(text, "out", client.connection_id, self._clock.now_ns())
+        """Record a message."""
+        self._recording.sends(client, message)
 
     def on_snapshot(self, symbol: str, text: str) -> None:
-        """Record a book's snapshot that came by REST: without it, recorded deltas rebuild no book."""
+        """Record a book's snapshot that came by REST, and remember when: the book's rows are of that instant."""
         now, loading = self._clock.now_ns(), LOADING.get()
         if loading is not None:
             loading.came_ns = now
-        if self._record_frames:
-            self.tap.frame(text, "in", snapshot_id(self.id, symbol), now)
+        self._recording.snapshot(symbol, text, now)
 
     # -- hooks: frames ------------------------------------------------------------------------------------------------
 
@@ -367,7 +336,7 @@ class Session:
         tap.begin(text, now)
         self._count.frames += 1
         try:
-            if self._record_frames:
+            if self._recording.is_on:
                 tap.frame(text, "in", client.connection_id, now)
             if client.check is not None:
                 hole = client.check.feed(text)
@@ -375,7 +344,7 @@ class Session:
                     self._count.repeated += 1
                     return
                 if hole is not None:
-                    self._react.hole(client, hole)
+                    self.react.hole(client, hole)
             if self._frames_only and self._names.is_done_with(text):
                 return
             if text[:1] not in ("{", "[") and len(text) > CONTROL_MAX:
@@ -383,7 +352,7 @@ class Session:
             self.is_handling = True
             client.handle(data)
         except Exception as error:
-            self._react.failed(text, error)
+            self.react.failed(text, error)
         finally:
             self.is_handling = False
             client.heard_ns = now
@@ -410,7 +379,7 @@ class Session:
             problem = client.check.verify(book)
             if problem is not None:
                 self._count.checksums_failed += 1
-                self._react.broken(symbol, "checksum", problem)
+                self.react.broken(symbol, "checksum", problem)
                 return
         loading, nonce = LOADING.get(), client.check.nonce if client.check is not None else None
         self.tap.book(symbol, book, message_hash, nonce, loading.came_ns if loading is not None else None)
@@ -424,8 +393,8 @@ class Session:
 
     def on_rejected(self, client: TapClient, call: Call, message_hash: str, error: BaseException) -> None:
         """Tell a subscription that was refused from a book that cannot go on."""
-        self._react.rejected(call, message_hash, error)
+        self.react.rejected(call, message_hash, error)
 
     def on_complaint(self, client: TapClient, error: BaseException) -> None:
         """Hear a complaint of the exchange."""
-        self._react.complained(error)
+        self.react.complained(error)

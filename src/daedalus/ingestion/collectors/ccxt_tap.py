@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from daedalus.ingestion.collectors.base import OpenGaps, Stream
+from daedalus.ingestion.collectors.base import Stream
 from daedalus.ingestion.collectors.ccxt_books import BookTap
 from daedalus.ingestion.collectors.ccxt_buffer import EventBuffer
-from daedalus.ingestion.collectors.ccxt_events import CcxtCounters, ticker_event, time_us, trade_event
+from daedalus.ingestion.collectors.ccxt_events import ticker_event, time_us, trade_event
 from daedalus.ingestion.collectors.ccxt_losses import Losses
-from daedalus.ingestion.collectors.ccxt_trades import TradeMemory
+from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
 from daedalus.ingestion.collectors.ccxt_venues import Venue
-from daedalus.ingestion.collectors.skew import SkewMeter
 from daedalus.shared.clock import Clock
 from daedalus.shared.errors import MalformedError
 from daedalus.shared.events import ALL, Frame, Gap, Ticker, Trade
@@ -31,16 +30,10 @@ class Tap:
 
     Parameters
     ----------
-    exchange
-        The exchange's name in the lake.
-    record
-        Bronze channels to record.
-    depth, interval_ms
-        Of `orderbook` rows.
-    gaps, memory, counters, skew
-        Carried over connections.
-    heard
-        When each stream was last heard, ns; written to.
+    settings
+        What was asked for.
+    carried
+        What is known over connections; written to.
     on_broken
         Called with a symbol whose book must be had anew, and why.
 
@@ -56,38 +49,30 @@ class Tap:
 
     def __init__(
         self,
-        *,
-        exchange: str,
-        record: Iterable[str],
-        depth: int,
-        interval_ms: int,
+        settings: Settings,
+        carried: Carried,
         venue: Venue,
         clock: Clock,
-        gaps: OpenGaps,
-        memory: TradeMemory,
-        counters: CcxtCounters,
-        skew: SkewMeter,
-        heard: dict[Stream, int],
         on_broken: Callable[[str, str, str], None],
         on_fresh: Callable[[str], None],
     ) -> None:
         self.buffer = EventBuffer()
-        self.losses = Losses(exchange, gaps)
+        self.losses = Losses(settings.exchange, carried.gaps)
         self.wanted: Mapping[str, frozenset[str]] = {}
         self.live: set[Stream] = set()
         self.frame_number = 0
-        self._exchange, self._record, self._venue = exchange, frozenset(record), venue
-        self._clock, self._gaps, self._memory, self._count = clock, gaps, memory, counters
-        self._on_broken, self._skew, self._heard = on_broken, skew, heard
+        self._exchange, self._record, self._venue = settings.exchange, frozenset(settings.record), venue
+        self._clock, self._gaps, self._memory, self._count = clock, carried.gaps, carried.memory, carried.counters
+        self._on_broken, self._skew, self._heard = on_broken, carried.skew, carried.watchdog.heard
         self.books = BookTap(
-            exchange=exchange,
+            exchange=settings.exchange,
             record=self._record,
-            depth=depth,
-            interval_ms=interval_ms,
+            depth=settings.depth,
+            interval_ms=settings.interval_ms,
             buffer=self.buffer,
-            gaps=gaps,
+            gaps=carried.gaps,
             losses=self.losses,
-            counters=counters,
+            counters=carried.counters,
             on_fresh=on_fresh,
         )
         self.resync, self.probes = self.books.invalid, self.books.probes
