@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig, StoreConfig
     from daedalus.storage.base import Storage
 
+#: The section whose keys and endpoint are used to read a place that the command line names.
+STORE_READ = "etl_storage_input"
 #: Places on the command line: s3://bucket/prefix.
 _SCHEMES = {"s3": ("s3", "bucket"), "gs": ("gcs", "bucket"), "az": ("azure", "container")}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from daedalus.lake.verify import Checked, LakeCheck, Report
+    from daedalus.lake.verify import Check, Checked, Report
 
 EXIT_FAILED = 1
 #: Without a terminal, a line of the log for so many segments.
@@ -19,7 +19,11 @@ WIDTH_FILE = 1000
 
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(help="A lake, a directory in it, or one segment; default: the configured lake's.")
+        str | None,
+        typer.Argument(
+            help="A lake, a directory in it, or one segment, also as s3://BUCKET/PREFIX (gs://, az://) with the keys of"
+            " storage.etl_storage_input; default: the configured lake's."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
     strict: Annotated[
@@ -39,16 +43,22 @@ def verify(
     order, row counts, names, rows that two segments hold, and the SHA-256 of the whole file against the ledger. The
     segments are only read, and recording may go on meanwhile.
 
+    From an object store, each segment is fetched, compared with the SHA-256 that was put with it, checked, and removed.
+
     Example: daedalus verify data/raw/ready/coinbase
 
     Exit codes: 0 nothing is wrong; 1 something is; 2 the settings or flags are wrong.
     """
-    from daedalus.lake.verify import LakeCheck, Report
+    from daedalus.lake.verify import Report
     from daedalus.storage.ledger import Ledger
 
-    root = path if path is not None else _configured(config, overrides, rebuild_ledger)
-    base = _lake_of(root) if rebuild_ledger else None
-    check = LakeCheck(root if base is None else base, strict=strict, rebuilding=rebuild_ledger)
+    if path is not None and "://" in path:
+        base = None
+        check = _in_store(path, config, overrides, strict or rebuild_ledger)
+    else:
+        root = Path(path) if path is not None else _configured(config, overrides, rebuild_ledger)
+        base = _lake_of(root) if rebuild_ledger else None
+        check = _on_disk(root if base is None else base, strict, rebuild_ledger)
     report = Report(str(check.root))
     for checked in _shown(check):
         report.add(checked)
@@ -60,6 +70,31 @@ def verify(
         _print(report)
     if report.findings:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _on_disk(root: Path, strict: bool, rebuilding: bool) -> "Check":
+    from daedalus.lake.verify import LakeCheck
+
+    return LakeCheck(root, strict=strict, rebuilding=rebuilding)
+
+
+def _in_store(place: str, config: Path | None, overrides: list[str] | None, needs_ledger: bool) -> "Check":
+    """Return the check of what an address names. Raises `ConfigError` for what only a lake on a disk has."""
+    from daedalus.cli.overrides import parse_overrides
+    from daedalus.cli.stores import STORE_READ, open_store, place_flags
+    from daedalus.config.config import load_config
+    from daedalus.lake.verify_objects import ObjectCheck
+    from daedalus.shared.errors import ConfigError
+    from daedalus.storage.base import Place
+    from daedalus.storage.local import as_storage
+
+    if needs_ledger:
+        raise ConfigError(f"{place} has no ledger: --strict and --rebuild-ledger are for lakes on a disk")
+    # From the bucket on, not from the folder: the names of the folders above are the partition.
+    scheme, _, rest = place.partition("://")
+    bucket, _, key = rest.partition("/")
+    settings = load_config(config, {**parse_overrides(overrides), **place_flags(STORE_READ, f"{scheme}://{bucket}")})
+    return ObjectCheck(Place(as_storage(open_store(settings, STORE_READ)), key.strip("/")))
 
 
 def _configured(config: Path | None, overrides: list[str] | None, whole_lake: bool) -> Path:
@@ -83,7 +118,7 @@ def _lake_of(root: Path) -> Path:
     return root
 
 
-def _shown(check: "LakeCheck") -> "Iterator[Checked]":
+def _shown(check: "Check") -> "Iterator[Checked]":
     """Run the check, and show how far it is."""
     import structlog
     from rich.console import Console

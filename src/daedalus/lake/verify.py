@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -58,6 +59,20 @@ class Report(msgspec.Struct):
         verdict = f"{len(self.findings):,} things wrong with {wrong:,} of them" if wrong else "nothing is wrong"
         ledger = f"; the ledger was made anew: {self.ledger_segments:,} segments" if self.ledger_segments else ""
         return f"{seen}: {verdict}{ledger}"
+
+
+class Check(Protocol):
+    """A check of many segments, wherever they are."""
+
+    @property
+    def root(self) -> object:
+        """Return what is checked; as text it is its name."""
+
+    def segments(self) -> Iterator[object]:
+        """Yield what will be checked, to count it."""
+
+    def run(self) -> Iterator[Checked]:
+        """Check one after the other."""
 
 
 class LakeCheck:
@@ -157,7 +172,12 @@ def data_files(folder: Path) -> Iterator[Path]:
     """Yield the files below a directory that a reader would take for data, whatever they are called, in order."""
     for directory, names, files in os.walk(folder):
         names.sort()
-        yield from (Path(directory, f) for f in sorted(files) if f.endswith(_ENDINGS) and f[0] not in "._")
+        yield from (Path(directory, f) for f in sorted(files) if is_data_file(f))
+
+
+def is_data_file(name: str) -> bool:
+    """Return whether a reader would take a file of that name for data."""
+    return name.endswith(_ENDINGS) and name[0] not in "._"
 
 
 class _Neighbours:
