@@ -68,7 +68,7 @@ def one(now: int, deal: Deal, before: list[Trade], quote: Values | None, stale: 
             break
         sweep.insert(0, earlier)
     trade["sweep_size"] = sum(t["amount"] for t in sweep)  # type: ignore[misc]
-    trade["sweep_levels"] = 1 + sum(a["price"] != b["price"] for a, b in itertools.pairwise(sweep))
+    trade["sweep_levels"] = len({t["price"] for t in sweep})
     return trade
 
 

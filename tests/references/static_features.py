@@ -14,15 +14,19 @@ Values = dict[str, float | int | None]
 def kept_rows(rows: list[Row], stale_ns: int) -> list[tuple[Row, int, bool]]:
     """Return (row, ts_eff, is_reset) of the rows that stay: T2, S1, S2."""
     kept: list[tuple[Row, int, bool]] = []
+    numbers: set[int | None] = set()
     for row in rows:
         if not kept:
             kept.append((row, row.ts, True))
+            numbers = {row.seq} - {None}
             continue
-        last, last_ts, _ = kept[-1]
+        last_ts = kept[-1][1]
         now = max(row.ts, last_ts)
         is_reset = row.reset or now - last_ts > stale_ns
-        if not is_reset and row.seq is not None and row.seq == last.seq:
+        numbers = set() if is_reset else numbers
+        if row.seq in numbers:
             continue
+        numbers |= {row.seq} - {None}
         kept.append((row, now, is_reset))
     return kept
 

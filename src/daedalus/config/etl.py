@@ -17,6 +17,9 @@ Seconds = Annotated[WholeNumber, Field(ge=1, le=86_400)]
 BasisPoints = Annotated[Number, AfterValidator(_plain), Field(gt=0, le=10_000)]
 BucketVolume = Annotated[Number, Field(gt=0, le=1_000_000_000)]
 LEVELS_MAX = 1000
+Levels = Annotated[WholeNumber, Field(ge=1, le=LEVELS_MAX)]
+Step = Annotated[Number, Field(gt=0, le=1_000_000_000)]
+Notional = Annotated[WholeNumber, Field(ge=1, le=1_000_000_000_000)]
 #: Width of the bars that Kyle's lambda is regressed on.
 KYLE_BAR_SECONDS = 5
 
@@ -43,6 +46,22 @@ class OrderbookProcessorOptions(Section):
     max_levels: WholeNumber = Field(
         default=20, ge=1, le=LEVELS_MAX, description="Levels a side that features look at; deeper ones are ignored."
     )
+    level_sets: list[Levels] = Field(
+        default=[1, 3, 5, 10, 20],
+        min_length=1,
+        max_length=50,
+        description="Numbers of levels that depth is summed over (depth_bid_n5), ascending; those beyond max_levels are"
+        " left out.",
+    )
+    shape_levels: WholeNumber = Field(
+        default=10, ge=1, le=LEVELS_MAX, description="Levels that the shape of a side is worked out from."
+    )
+    notionals: list[Notional] = Field(
+        default=[1_000, 10_000, 100_000, 1_000_000],
+        min_length=1,
+        max_length=50,
+        description="Amounts of quote currency that fill prices and slippage are worked out for, ascending.",
+    )
     bands_bps: list[BasisPoints] = Field(
         default=[5, 10, 25, 50, 100],
         min_length=1,
@@ -54,6 +73,12 @@ class OrderbookProcessorOptions(Section):
         min_length=1,
         max_length=50,
         description="Windows of the rolling features, seconds, ascending.",
+    )
+    half_lives_s: list[Seconds] = Field(
+        default=[1, 10, 60, 600],
+        min_length=1,
+        max_length=50,
+        description="Half-lives of the fading sums and intensities, seconds, ascending.",
     )
     bar_durations: list[Seconds] = Field(
         default=[1, 5, 30, 60, 300, 900, 3600],
@@ -95,6 +120,9 @@ class OrderbookProcessorOptions(Section):
         le=1,
         description="Without the dynamic regime: tight up to this spread, as a share of the mid price; 0.0001 is 1 bp.",
     )
+    wide_spread_threshold: Number = Field(
+        default=0.001, gt=0, le=1, description="Wide from this spread on, as a share of the mid price; 0.001 is 10 bps."
+    )
     kyle_lambda_window: WholeNumber = Field(
         default=300,
         ge=3 * KYLE_BAR_SECONDS,
@@ -131,7 +159,12 @@ class OrderbookProcessorOptions(Section):
         " pattern of columns (spread_bps_z_300s, ofi_sum_*_rank_1000).",
     )
 
-    @field_validator("bands_bps", "horizons", "bar_durations")
+    tick_size: Step | None = Field(
+        default=None, description="Price step of the market; without it the columns in ticks are null."
+    )
+    lot_size: Step = Field(default=1.0, description="Size step of the market, for elasticities that count lots.")
+
+    @field_validator("level_sets", "notionals", "bands_bps", "horizons", "half_lives_s", "bar_durations")
     @classmethod
     def _check_order(cls, values: list[float]) -> list[float]:
         check_ascending(values)

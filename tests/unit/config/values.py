@@ -37,6 +37,7 @@ VALUES: dict[str, list[Any]] = {
         str(Path(__file__).with_name("microprice.json"))
     ],
     "etl.channels.orderbook.processor_options.normalise": [["mid_rank_100"], ["ofi_z_300s", "h*_ewz_hl60s"]],
+    "etl.channels.orderbook.processor_options.tick_size": [0.01, 5.0],
     "etl.channels.orderbook.processor_options.kyle_lambda_window": [20, 600],
     "etl.channels.orderbook.processor_options.vpin_bucket_volume": ["auto", 2.5, 1e-6],
 }

@@ -1,7 +1,7 @@
 """The streams as one fold whose rows are trades or tickers, with the books beside them; the rules are in `stream`.
 
 A row sees the last book before it that has both sides, if it is not older than the staleness limit (T5, W7). A book
-that repeats the sequence number before it is dropped, as where books are the rows.
+that repeats a sequence number is dropped, as where books are the rows.
 """
 
 import math
@@ -27,6 +27,7 @@ from daedalus.etl.features.base import (
 from daedalus.etl.features.chunks import BookChunk, TradeChunk
 from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.stream import (
+    BOOK_FIELDS,
     is_valid,
     joined,
     keep_waiting,
@@ -37,10 +38,9 @@ from daedalus.etl.features.stream import (
 )
 from daedalus.etl.features.tickers import TickerChunk
 
-_BOOKS = record("last", seen=INT, ts=INT, seq=INT, trade_ts=INT)
 _QUOTE = record("quote", seen=INT, ts=INT, bid=FLOAT, bid_size=FLOAT, ask=FLOAT, ask_size=FLOAT)
 _LEAD = record("lead", seen=INT, ts=INT)
-TRADE_FIELDS = (_BOOKS, _QUOTE, _LEAD, *queue_fields(QuoteRun))
+TRADE_FIELDS = (*BOOK_FIELDS, _QUOTE, _LEAD, *queue_fields(QuoteRun))
 TICKER_FIELDS = (*TRADE_FIELDS, *queue_fields(TradeRun))
 
 

@@ -13,6 +13,13 @@ from daedalus.shared.errors import ConfigError
 KYLE_BAR_SECONDS = 5
 #: A template of `normalise`: a column or pattern, then z over seconds, rank among rows, or ewz with a half-life.
 NORMALISE = r"(?P<column>.+?)_(?:z_(?P<z>[1-9]\d{0,5})s|rank_(?P<rank>[1-9]\d{0,5})|ewz_hl(?P<ewz>[1-9]\d{0,5})s)"
+_WHOLE_LISTS = (
+    ("level_sets", "numbers of levels", 10_000),
+    ("notionals", "quote units", 1_000_000_000_000),
+    ("half_lives_s", "seconds", 604_800),
+    ("horizons", "seconds", 604_800),
+    ("bar_durations", "seconds", 604_800),
+)
 FEATURE_SETS: tuple[Literal["core", "standard", "full"], ...] = ("core", "standard", "full")
 
 
@@ -26,6 +33,14 @@ class FeatureConfig:
         False leaves identity columns and the cleaned prices and sizes.
     max_levels
         Levels kept per side; deeper ones are ignored everywhere (B3).
+    level_sets
+        The K of the `_n{K}` columns; those beyond `max_levels` are left out.
+    shape_levels
+        K of the features that describe the shape of a side.
+    notionals
+        Quote units, whole, that fill prices and slippage are worked out for.
+    half_lives_s
+        Half-lives of the fading sums, whole seconds.
     bands_bps
         Upper edges of the depth bands, bps from mid, ascending; the first band starts at 0.
     horizons
@@ -46,6 +61,8 @@ class FeatureConfig:
         Quantiles of the reference rows, 0 to 1: at or below the first is tight, at or above the second wide.
     tight_spread_threshold
         Relative spread that counts as tight (0.0001 = 1 bps).
+    wide_spread_threshold
+        Relative spread that counts as wide.
     kyle_lambda_window
         Seconds that the regression looks back, a multiple of the 5 s bar.
     enable_vpin
@@ -80,6 +97,10 @@ class FeatureConfig:
 
     compute_features: bool = True
     max_levels: int = 20
+    level_sets: tuple[int, ...] = (1, 3, 5, 10, 20)
+    shape_levels: int = 10
+    notionals: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    half_lives_s: tuple[int, ...] = (1, 10, 60, 600)
     bands_bps: tuple[float, ...] = (5.0, 10.0, 25.0, 50.0, 100.0)
     horizons: tuple[int, ...] = (1, 5, 15, 30, 60, 300, 900)
     bar_durations: tuple[int, ...] = (1, 5, 30, 60, 300, 900, 3600)
@@ -91,6 +112,7 @@ class FeatureConfig:
     spread_tight_percentile: float = 0.2
     spread_wide_percentile: float = 0.8
     tight_spread_threshold: float = 0.0001
+    wide_spread_threshold: float = 0.001
     kyle_lambda_window: int = 300
     enable_vpin: bool = True
     vpin_bucket_volume: float | Literal["auto"] = 1.0
@@ -112,8 +134,8 @@ class FeatureConfig:
                     isinstance(getattr(self, field.name), bool), field.name, getattr(self, field.name), "true or false"
                 )
         self._set("bands_bps", _ascending_bands(self.bands_bps))
-        self._set("horizons", _seconds("horizons", self.horizons))
-        self._set("bar_durations", _seconds("bar_durations", self.bar_durations))
+        for name, unit, high in _WHOLE_LISTS:
+            self._set(name, _whole_list(name, getattr(self, name), unit, high))
         _require(self.feature_set in FEATURE_SETS, "feature_set", self.feature_set, " or ".join(FEATURE_SETS))
         self._set("include", _names("include", self.include))
         self._set("exclude", _names("exclude", self.exclude))
@@ -131,6 +153,7 @@ class FeatureConfig:
         bounds = {
             "max_levels": (1, 10_000),
             "ofi_levels": (1, 10_000),
+            "shape_levels": (1, 10_000),
             "spread_regime_window": (2, 1_000_000),
             "kyle_lambda_window": (3 * KYLE_BAR_SECONDS, 86_400),
             "vpin_window_buckets": (1, 100_000),
@@ -147,7 +170,8 @@ class FeatureConfig:
 
     def _check_real_numbers(self) -> None:
         self._set("ofi_decay_alpha", _real("ofi_decay_alpha", self.ofi_decay_alpha, 0.0))
-        self._set("tight_spread_threshold", _real("tight_spread_threshold", self.tight_spread_threshold, 0.0))
+        for name in ("tight_spread_threshold", "wide_spread_threshold"):
+            self._set(name, _real(name, getattr(self, name), 0.0))
         tight = _real("spread_tight_percentile", self.spread_tight_percentile, 0.0)
         wide = _real("spread_wide_percentile", self.spread_wide_percentile, 0.0)
         _require(
@@ -213,11 +237,11 @@ def _ascending_bands(values: object) -> tuple[float, ...]:
     return bands
 
 
-def _seconds(name: str, values: object) -> tuple[int, ...]:
-    wanted = "whole seconds from 1 to 604800"
-    seconds = tuple(_whole(name, value, wanted) for value in _items(name, values))
-    _require(all(1 <= value <= 604_800 for value in seconds), name, seconds, wanted)
-    return seconds
+def _whole_list(name: str, values: object, unit: str, high: int) -> tuple[int, ...]:
+    wanted = f"whole {unit} from 1 to {high}"
+    numbers = tuple(_whole(name, value, wanted) for value in _items(name, values))
+    _require(all(1 <= value <= high for value in numbers), name, numbers, wanted)
+    return numbers
 
 
 def _names(name: str, values: object) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.streaming import blank, ratio
 from daedalus.shared.schemas import Column
 
-#: Quote units that the fill prices are worked out for.
-NOTIONALS = (1_000, 10_000, 100_000, 1_000_000)
 SIDES = ("bid", "ask")
 
 
@@ -20,12 +18,12 @@ def cost(config: FeatureConfig) -> Family | None:
     """Declare the family; None when features are switched off."""
     if not config.compute_features:
         return None
-    counts = level_sets(config.max_levels)
-    run = _runner(np.array(counts, np.int64), np.array(NOTIONALS, np.float64))
-    return Family("cost", 1, "average prices and the cost of trading", _columns(counts), run)
+    counts, notionals = level_sets(config), tuple(sorted(config.notionals))
+    run = _runner(np.array(counts, np.int64), np.array(notionals, np.float64))
+    return Family("cost", 1, "average prices and the cost of trading", _columns(counts, notionals), run)
 
 
-def _columns(counts: tuple[int, ...]) -> tuple[Column, ...]:
+def _columns(counts: tuple[int, ...], notionals: tuple[int, ...]) -> tuple[Column, ...]:
     columns = [
         Column(f"vwap_depth_{side}_n{k}", "float64", "quote", f"size-weighted price of the first {k} {side} levels")
         for side in SIDES
@@ -38,16 +36,16 @@ def _columns(counts: tuple[int, ...]) -> tuple[Column, ...]:
     columns += [
         Column(f"fill_price_{way}_{n}", "float64", "quote", f"average price to {way} {n} quote units; {thin}")
         for way in ("sell", "buy")
-        for n in NOTIONALS
+        for n in notionals
     ]
     columns += [
         Column(f"slippage_{way}_bps_{n}", "float64", "bps", f"cost of that fill_price against mid; {thin}")
         for way in ("sell", "buy")
-        for n in NOTIONALS
+        for n in notionals
     ]
     columns += [
         Column(f"round_trip_bps_{n}", "float64", "bps", "slippage of buying and selling (XLM, Gomber et al.)")
-        for n in NOTIONALS
+        for n in notionals
     ]
     columns += [
         Column(f"fillable_notional_{side}", "float64", "quote", f"price * size of all kept {side} levels")

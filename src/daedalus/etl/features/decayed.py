@@ -15,7 +15,8 @@ from daedalus.etl.features.streaming import ratio
 from daedalus.etl.features.trade_rows import PLACE
 from daedalus.shared.schemas import Column
 
-HALF_LIVES = (1, 10, 60, 600)
+#: Half-lives of `intensity_ratio`, kept after those of the columns.
+_RATIO_LIVES = (1, 60)
 #: Sums over trades, then sums over book rows: name, unit, doc, whether it is a rate.
 _TRADES = (
     ("trade_intensity", "1/s", "trades per second", True),
@@ -42,47 +43,47 @@ def decayed_trades(config: FeatureConfig) -> Family | None:
     if not (config.compute_features and config.enable_stateful):
         return None
     columns = (
-        *_columns(_TRADES),
+        *_columns(_TRADES, config),
         *(
             Column(
                 f"intensity_imbalance_hl{h}s", "float64", "", f"imbalance of buy and sell intensity; half-life {h} s"
             )
-            for h in HALF_LIVES
+            for h in config.half_lives_s
         ),
         Column("intensity_ratio", "float64", "", "trade_intensity_hl1s over trade_intensity_hl60s"),
     )
-    lives, rates = np.array(HALF_LIVES, np.float64), _rates(_TRADES)
+    lives, rates = np.array((*config.half_lives_s, *_RATIO_LIVES), np.float64), _rates(_TRADES)
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = (frame.trades.ts, frame.trades.amount, frame.visible, frame.deals)
         _decayed_trades(frame.ts, *trades, lives, rates, state["sums"], state["times"], out.f64)
 
     doc = "fading sums and intensities of trades"
-    return Family("decayed_trades", 1, doc, columns, run, ("trade_rows",), _fields(_TRADES))
+    return Family("decayed_trades", 2, doc, columns, run, ("trade_rows",), _fields(_TRADES, lives))
 
 
 def decayed_rows(config: FeatureConfig) -> Family | None:
     """Declare the family; None when stateful features are switched off."""
     if not (config.compute_features and config.enable_stateful):
         return None
-    lives, rates = np.array(HALF_LIVES, np.float64), _rates(_ROWS)
+    lives, rates = np.array(config.half_lives_s, np.float64), _rates(_ROWS)
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         rows = [frame.floats(name) for name in _NEEDS]
         _decayed_rows(frame.ts, *rows, lives, rates, state["sums"], state["times"], out.f64)
 
     doc = "fading sums and intensities of book rows"
-    return Family("decayed_rows", 1, doc, _columns(_ROWS), run, _NEEDS, _fields(_ROWS))
+    return Family("decayed_rows", 1, doc, _columns(_ROWS, config), run, _NEEDS, _fields(_ROWS, lives))
 
 
-def _columns(sums: _Sums) -> tuple[Column, ...]:
+def _columns(sums: _Sums, config: FeatureConfig) -> tuple[Column, ...]:
     return tuple(
-        Column(f"{n}_hl{h}s", "float64", u, f"{d}; half-life {h} s") for n, u, d, _ in sums for h in HALF_LIVES
+        Column(f"{n}_hl{h}s", "float64", u, f"{d}; half-life {h} s") for n, u, d, _ in sums for h in config.half_lives_s
     )
 
 
-def _fields(sums: _Sums) -> tuple[Field, ...]:
-    return Field("sums", FLOAT, (len(sums), len(HALF_LIVES))), Field("times", INT, (1,))
+def _fields(sums: _Sums, lives: F64) -> tuple[Field, ...]:
+    return Field("sums", FLOAT, (len(sums), len(lives))), Field("times", INT, (1,))
 
 
 def _rates(sums: _Sums) -> Flags:
@@ -105,7 +106,7 @@ def _decayed_trades(
     times: I64,
     out: F64,
 ) -> None:
-    count, done = len(lives), 0
+    count, done = len(lives) - 2, 0
     for i in range(len(ts)):
         while done < visible[i]:
             _fade(sums, trade_ts[done] - times[0], lives)
@@ -118,11 +119,12 @@ def _decayed_trades(
             _add(sums, 4, side * amount[done])
             _add(sums, 5, float(int(deals[_LARGE, done] == 1.0)))
             done += 1
-        _write(i, ts[i] - times[0], lives, rates, sums, out)
+        since = ts[i] - times[0]
+        _write(i, since, lives, count, rates, sums, out)
         for h in range(count):
             buys, sells = out[count + h, i], out[2 * count + h, i]
             out[6 * count + h, i] = ratio(buys - sells, buys + sells)
-        out[7 * count, i] = ratio(out[0, i], out[2, i])
+        out[7 * count, i] = ratio(_rate(sums, since, count, lives), _rate(sums, since, count + 1, lives))
 
 
 @kernel
@@ -148,18 +150,24 @@ def _decayed_rows(
         _add(sums, 3, float(int(abs(ofi_bid[i]) > 0.0)))
         _add(sums, 4, float(int(abs(ofi_ask[i]) > 0.0)))
         _add(sums, 5, log_return[i] * log_return[i])
-        _write(i, 0, lives, rates, sums, out)
+        _write(i, 0, lives, len(lives), rates, sums, out)
 
 
 @kernel
-def _write(i: int, since_ns: int, lives: F64, rates: Flags, sums: F64, out: F64) -> None:
-    """Write the sums as they are `since_ns` after the last event."""
-    count = len(lives)
+def _write(i: int, since_ns: int, lives: F64, count: int, rates: Flags, sums: F64, out: F64) -> None:
+    """Write the sums of the first `count` half-lives as they are `since_ns` after the last event."""
     for h in range(count):
         since = 2.0 ** (-since_ns / 1e9 / lives[h])
         for c in range(len(sums)):
             value = sums[c, h] * since
             out[c * count + h, i] = value * math.log(2.0) / lives[h] if rates[c] else value
+
+
+@kernel
+def _rate(sums: F64, since_ns: int, h: int, lives: F64) -> float:
+    """Return the intensity of trades by one half-life."""
+    rate: float = sums[0, h] * 2.0 ** (-since_ns / 1e9 / lives[h]) * math.log(2.0) / lives[h]
+    return rate
 
 
 @kernel

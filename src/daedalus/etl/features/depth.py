@@ -8,7 +8,6 @@ from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.streaming import blank, ratio
 from daedalus.shared.schemas import Column
 
-LEVEL_SETS = (1, 3, 5, 10, 20)
 #: (100 - 99.95) / 100 * 1e4 is 4.9999999999997 in floats: a level this close below an edge stands on it.
 EDGE_TOLERANCE_BPS = 1e-9
 _CORE = ("imbalance_n*", "depth_bid_n5", "depth_ask_n5", "depth_bid_b*", "depth_ask_b*", "imbalance_b*")
@@ -18,7 +17,7 @@ def depth(config: FeatureConfig) -> Family | None:
     """Declare the family; None when features are switched off."""
     if not config.compute_features:
         return None
-    counts = level_sets(config.max_levels)
+    counts = level_sets(config)
     columns = (*_count_columns(counts), *_band_columns(config.bands_bps))
     run = _runner(np.array(counts, np.int64), np.array(config.bands_bps, np.float64))
     return Family(
@@ -26,9 +25,9 @@ def depth(config: FeatureConfig) -> Family | None:
     )
 
 
-def level_sets(max_levels: int) -> tuple[int, ...]:
-    """Return the K of the `_n{K}` columns: those of the catalogue that exist."""
-    return tuple(k for k in LEVEL_SETS if k <= max_levels)
+def level_sets(config: FeatureConfig) -> tuple[int, ...]:
+    """Return the K of the `_n{K}` columns, ascending: those wanted that exist."""
+    return tuple(sorted(k for k in config.level_sets if k <= config.max_levels))
 
 
 def band_names(bands_bps: tuple[float, ...]) -> tuple[str, ...]:

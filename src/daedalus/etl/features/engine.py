@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Version of what is common to all families (order, resets, visibility of trades).
-STREAM_VERSION = 2
+STREAM_VERSION = 3
 _STREAM_FIELDS: dict[Table, tuple[Field, ...]] = {
     "orderbook": stream.FIELDS,
     "trades": beside_books.TRADE_FIELDS,

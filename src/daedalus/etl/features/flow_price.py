@@ -38,7 +38,7 @@ def flow_price(config: FeatureConfig) -> Family | None:
     )
     needs = (*(f"mlofi_l{m}" for m in range(levels)), "log_return")
     doc = "order flow against price and itself"
-    return Family("flow_price", 1, doc, columns, _runner(levels, fields), needs, fields)
+    return Family("flow_price", 2, doc, columns, _runner(levels, fields), needs, fields)
 
 
 def _runner(levels: int, fields: tuple[Field, ...]) -> Run:
@@ -119,4 +119,4 @@ def _memory(tail: int, head: int, ring: F64, totals: F64, ring_flow: F64, newest
     if first + 1 < head:
         after, after_low = window_pair(totals, ring, (first + 1) & mask, 9)
     oldest = ring_flow[first & mask]
-    return lag_one(n, total, total_low, squares, squares_low, after, after_low, oldest, newest)
+    return lag_one(n, total, total_low, squares, squares_low, after, after_low, oldest, newest, totals[0, 8])

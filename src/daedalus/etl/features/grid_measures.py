@@ -137,7 +137,7 @@ def _memory(tail: int, head: int, ring: F64, totals: F64, ring_return: F64, quie
     squares, squares_low = window_pair(totals, ring, tail & mask, 0)
     after, after_low = window_pair(totals, ring, (tail + 1) & mask, 8)
     oldest, newest = ring_return[tail & mask], ring_return[(head - 1) & mask]
-    return lag_one(float(n), total, total_low, squares, squares_low, after, after_low, oldest, newest)
+    return lag_one(float(n), total, total_low, squares, squares_low, after, after_low, oldest, newest, totals[0, 0])
 
 
 @kernel

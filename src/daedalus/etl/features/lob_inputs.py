@@ -131,4 +131,4 @@ def _fit(day: int, day_of: I64, counts: I64, sums: F64, mean: F64, std: F64) -> 
                 more, more_low = sums[slot, 0, columns + c], sums[slot, 1, columns + c]
                 squares, squares_low = plus(squares, squares_low, more, more_low)
         mean[c] = ratio(total + low, float(n))
-        std[c] = math.sqrt(variance(float(n), squares, squares_low, total, low))
+        std[c] = math.sqrt(variance(float(n), squares, squares_low, total, low, squares))

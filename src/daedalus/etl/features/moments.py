@@ -241,7 +241,7 @@ def _moment(kind: int, x: float, slot: int, a: int, b: int, c: int, ring: F64, t
     if kind == MEAN:
         return mean
     squares, squares_low = window_pair(totals, ring, slot, c)
-    var = variance(n, squares, squares_low, total, total_low)
+    var = variance(n, squares, squares_low, total, total_low, totals[0, c])
     if kind == VAR:
         return var
     if kind == STD:

@@ -73,7 +73,7 @@ class RollingWelford:
         """Their unbiased variance; None for fewer than two."""
         totals, ring, slot = self._state["totals"], self._state["ring"], self._slot()
         squares, total = window_pair(totals, ring, slot, 2), window_pair(totals, ring, slot, 1)
-        return _known(variance(float(self.count), *squares, *total))
+        return _known(variance(float(self.count), *squares, *total, float(totals[0, 2])))
 
 
 class RollingSum(RollingWelford):

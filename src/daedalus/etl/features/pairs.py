@@ -1,7 +1,8 @@
 """Exact sums of products over windows, and the moments that follow: everything in pairs high + low of 106 bits.
 
 With squares summed exactly, variance and covariance come from sums over a window without the cancellation that makes
-the textbook formula useless in 53 bits; what is below 1e-26 of the squares is rounding and counts as 0.
+the textbook formula useless in 53 bits; what is below 1e-26 of the squares is rounding and counts as 0. So is what is
+below 1e-29 of the running total that a window's squares were taken from: a spike leaves that much behind.
 """
 
 import math
@@ -12,6 +13,7 @@ from daedalus.etl.features.streaming import SUMMABLE_MAX, add, plus, window_sum
 
 _SPLIT = 134_217_729.0  # 2**27 + 1
 NOTHING = 1e-26
+_NOTHING_OF_TOTAL = 1e-29
 
 
 @kernel
@@ -54,12 +56,18 @@ def centred(n: float, xy: float, xy_low: float, x: float, x_low: float, y: float
 
 
 @kernel
-def variance(n: float, squares: float, squares_low: float, total: float, total_low: float) -> float:
-    """Return the unbiased variance from sums over n rows; null for fewer than 2 (N3)."""
+def is_nothing(deviation: float, squares: float, running: float) -> bool:
+    """Return whether a centred sum of squares is rounding, given the raw one and the running total of the squares."""
+    return deviation <= max(NOTHING * squares, _NOTHING_OF_TOTAL * abs(running))
+
+
+@kernel
+def variance(n: float, squares: float, squares_low: float, total: float, total_low: float, running: float) -> float:
+    """Return the unbiased variance from sums over n rows; null for fewer than 2 (N3). `running`: as in `is_nothing`."""
     if n < 2.0:
         return math.nan
     m2 = centred(n, squares, squares_low, total, total_low, total, total_low)
-    return 0.0 if m2 <= NOTHING * squares else m2 / (n - 1.0)
+    return 0.0 if is_nothing(m2, squares, running) else m2 / (n - 1.0)
 
 
 @kernel
@@ -78,9 +86,9 @@ def regress(ring: F64, totals: F64, slot: int, c: int) -> tuple[float, float, fl
     yy, yy_low = window_pair(totals, ring, slot, c + 5)
     sxx = centred(n, xx, xx_low, x, x_low, x, x_low)
     syy = centred(n, yy, yy_low, y, y_low, y, y_low)
-    if sxx <= NOTHING * xx:
+    if is_nothing(sxx, xx, totals[0, c + 3]):
         return math.nan, math.nan, sxx
-    if syy <= NOTHING * yy:
+    if is_nothing(syy, yy, totals[0, c + 5]):
         return 0.0, math.nan, sxx
     sxy = centred(n, xy, xy_low, x, x_low, y, y_low)
     return sxy / sxx, sxy / sxx * (sxy / syy), sxx
@@ -109,16 +117,18 @@ def lag_one(
     after_low: float,
     oldest: float,
     newest: float,
+    running: float,
 ) -> float:
     """Return the biased lag-1 autocorrelation of n values; null for fewer than 2 or without variation.
 
     From their sum, the sum of their squares, and the sum of the n - 1 products of neighbours `after`. Centred on the
-    means of all but the first and of all but the last, what is left of the products is one of the two ends.
+    means of all but the first and of all but the last, what is left of the products is one of the two ends. `running`:
+    as in `is_nothing`.
     """
     if n < 2.0:
         return math.nan
     below = centred(n, squares, squares_low, total, total_low, total, total_low)
-    if below <= NOTHING * squares:
+    if is_nothing(below, squares, running):
         return math.nan
     late, late_low = plus(total, total_low, -oldest, 0.0)
     early, early_low = plus(total, total_low, -newest, 0.0)

@@ -23,6 +23,7 @@ from daedalus.etl.features.lob_inputs import lob_norm, lob_rel
 from daedalus.etl.features.microprice_stoikov import microprice_stoikov
 from daedalus.etl.features.normalised import check_templates, normalised
 from daedalus.etl.features.ofi_integrated import ofi_integrated
+from daedalus.etl.features.recovery import recovery
 from daedalus.etl.features.rolling_flow import rolling_flow
 from daedalus.etl.features.rolling_levels import rolling_levels
 from daedalus.etl.features.rolling_moments import (
@@ -81,6 +82,7 @@ FAMILIES: Families = (
     grid_memory,
     lee_mykland,
     resilience,
+    recovery,
     trade_rows,
     *_OVER_TRADES,
     decayed_rows,

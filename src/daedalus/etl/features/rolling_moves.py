@@ -6,7 +6,7 @@ from daedalus.etl.features.base import F64, I64, Arrays, Block, Family, Field, F
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.rolling_returns import AS_OF, as_of, mid_fields, note_mid
-from daedalus.etl.features.streaming import add, enter, log_ratio, ratio, window_fields, window_lengths_ns, window_sum
+from daedalus.etl.features.streaming import add, enter, ratio, window_fields, window_lengths_ns, window_sum
 from daedalus.etl.features.windows import drive
 from daedalus.shared.schemas import Column
 
@@ -33,7 +33,7 @@ def rolling_moves(config: FeatureConfig) -> Family | None:
     run = _runner(windows, config.staleness_ns, fields)
     params = {"staleness_ns": config.staleness_ns}
     needs = ("mid", "log_return", "dt_s", *(f"rvol_{w}s" for w in windows))
-    return Family("rolling_moves", 1, "pace of the mid over time windows", columns, run, needs, fields, params)
+    return Family("rolling_moves", 2, "pace of the mid over time windows", columns, run, needs, fields, params)
 
 
 def _runner(windows: tuple[int, ...], staleness_ns: int, fields: tuple[Field, ...]) -> Run:
@@ -90,7 +90,8 @@ def _rolling_moves(
             before = as_of(ts[i] - lengths[w], oldest, staleness_ns, ring_mid, ring_mid_ts)
             earlier = as_of(ts[i] - 2 * lengths[w], twice, staleness_ns, ring_mid, ring_mid_ts)
             out[w, i] = rvol[w, i] * math.sqrt(YEAR_SECONDS / seconds)
-            bent = log_ratio(mid[i], before) - log_ratio(before, earlier)
+            # As the catalogue writes it, rounding included.
+            bent = math.log(mid[i]) - 2.0 * math.log(before) + math.log(earlier)
             out[windows + w, i] = 1e4 * bent / (seconds * seconds)
             path = window_sum(totals, ring, oldest, 0)
             out[2 * windows + w, i] = ratio(abs(window_sum(totals, ring, oldest, 1)), path)

@@ -11,29 +11,27 @@ from daedalus.etl.features.streaming import add, enter, ratio, window_fields, wi
 from daedalus.etl.features.windows import drive
 from daedalus.shared.schemas import Column
 
-WIDE_BPS = 10.0
-
 
 def rolling_spread(config: FeatureConfig) -> Family | None:
     """Declare the family; None when stateful features are switched off."""
     if not (config.compute_features and config.enable_stateful):
         return None
     dynamic = config.use_dynamic_spread_regime
-    tight_bps = config.tight_spread_threshold * 1e4
+    tight_bps, wide_bps = config.tight_spread_threshold * 1e4, config.wide_spread_threshold * 1e4
     # Summed, as 0 and 1: tight, wide, known; then the same of the regime.
     fields = window_fields(len(config.horizons), 6 if dynamic else 3)
     needs = ("spread_bps", "spread_regime") if dynamic else ("spread_bps",)
-    run = _runner(window_lengths_ns(config.horizons), tight_bps, dynamic, fields)
-    params = {"tight_bps": tight_bps, "wide_bps": WIDE_BPS}
+    run = _runner(window_lengths_ns(config.horizons), tight_bps, wide_bps, dynamic, fields)
+    params = {"tight_bps": tight_bps, "wide_bps": wide_bps}
     doc = "shares of tight and wide spreads over time windows"
-    columns, core = _columns(config, tight_bps), (("spread_regime_*",) if dynamic else ("*",))
+    columns, core = _columns(config, tight_bps, wide_bps), (("spread_regime_*",) if dynamic else ("*",))
     return Family("rolling_spread", 1, doc, columns, run, needs, fields, params, core, ("*",), replays=True)
 
 
-def _columns(config: FeatureConfig, tight_bps: float) -> tuple[Column, ...]:
+def _columns(config: FeatureConfig, tight_bps: float, wide_bps: float) -> tuple[Column, ...]:
     templates = [
         ("spread_tight_frac_", f"share of rows with spread_bps <= {tight_bps:g}"),
-        ("spread_wide_frac_", f"share of rows with spread_bps >= {WIDE_BPS:g}"),
+        ("spread_wide_frac_", f"share of rows with spread_bps >= {wide_bps:g}"),
     ]
     if config.use_dynamic_spread_regime:
         templates += [
@@ -47,7 +45,7 @@ def _columns(config: FeatureConfig, tight_bps: float) -> tuple[Column, ...]:
     )
 
 
-def _runner(lengths: I64, tight_bps: float, dynamic: bool, fields: tuple[Field, ...]) -> Run:
+def _runner(lengths: I64, tight_bps: float, wide_bps: float, dynamic: bool, fields: tuple[Field, ...]) -> Run:
     none = np.empty(0, np.int8)
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
@@ -56,7 +54,8 @@ def _runner(lengths: I64, tight_bps: float, dynamic: bool, fields: tuple[Field, 
 
         def walk(start: int) -> int:
             arrays = [state[field.name] for field in fields]
-            return frame.call(_rolling_spread, start, frame.ts, spread, regime, tight_bps, lengths, *arrays, out.f64)
+            limits = (tight_bps, wide_bps)
+            return frame.call(_rolling_spread, start, frame.ts, spread, regime, *limits, lengths, *arrays, out.f64)
 
         drive("rolling_spread", state, fields, frame.rows, walk)
 
@@ -70,6 +69,7 @@ def _rolling_spread(
     spread: F64,
     regime: I8,
     tight_bps: float,
+    wide_bps: float,
     lengths: I64,
     ring_ts: I64,
     ring: F64,
@@ -83,7 +83,7 @@ def _rolling_spread(
         if enter(ts[i], lengths, ring_ts, ring, head, tails, totals) < 0:
             return i
         add(totals, 0, float(int(spread[i] <= tight_bps)))
-        add(totals, 1, float(int(spread[i] >= WIDE_BPS)))
+        add(totals, 1, float(int(spread[i] >= wide_bps)))
         add(totals, 2, float(int(not math.isnan(spread[i]))))
         if kinds == 2:
             add(totals, 3, float(int(regime[i] == -1)))

@@ -1,6 +1,6 @@
 """The shape of each side of the book (feature catalogue, section 3): slopes, concentration, walls, gaps.
 
-Over the first `SHAPE_LEVELS` levels of a side unless a column says otherwise; distances are in bps from mid, 0 for
+Over the first `shape_levels` levels of a side unless a column says otherwise; distances are in bps from mid, 0 for
 levels beyond it. What needs mid is null without one; what needs only a side is null only where that side is empty.
 """
 
@@ -15,7 +15,6 @@ from daedalus.etl.features.shape_fits import concentration, decay, slopes
 from daedalus.etl.features.streaming import blank, ratio
 from daedalus.shared.schemas import Column
 
-SHAPE_LEVELS = 10
 GAPS = 5
 SMART_SCALE_BPS = 10.0
 DEPTH_DECAY = 0.5
@@ -62,8 +61,9 @@ def shape(config: FeatureConfig) -> Family | None:
     if not config.compute_features:
         return None
     doc = "the shape of each side of the book"
-    run = _runner(config.lot_size)
-    return Family("shape", 1, doc, _columns(), run, params={"lot_size": config.lot_size})
+    run = _runner(config.lot_size, min(config.shape_levels, config.max_levels))
+    params = {"lot_size": config.lot_size, "shape_levels": config.shape_levels}
+    return Family("shape", 1, doc, _columns(), run, params=params)
 
 
 def _columns() -> tuple[Column, ...]:
@@ -79,10 +79,10 @@ def _columns() -> tuple[Column, ...]:
     )
 
 
-def _runner(lot_size: float) -> Run:
+def _runner(lot_size: float, deepest: int) -> Run:
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         sides = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-        _shape(*sides, frame.bid_levels, frame.ask_levels, lot_size, out.f64, out.i64)
+        _shape(*sides, frame.bid_levels, frame.ask_levels, lot_size, deepest, out.f64, out.i64)
 
     return run
 
@@ -96,10 +96,11 @@ def _shape(
     bids: I64,
     asks: I64,
     lot: float,
+    deepest: int,
     out: F64,
     levels: I64,
 ) -> None:
-    distance, scratch = np.zeros(bid.shape[1]), np.zeros(SHAPE_LEVELS)
+    distance, scratch = np.zeros(bid.shape[1]), np.zeros(deepest)
     for i in range(len(bid)):
         mid = (bid[i, 0] + ask[i, 0]) / 2.0
         weight = _side(bid[i], bid_size[i], bids[i], mid, -1.0, 0, lot, distance, scratch, out, levels, i)
@@ -138,7 +139,7 @@ def _side(
         known = k + 1 < count
         out[_FIRST_GAP + side * GAPS + k, i] = abs(price[k + 1] - price[k]) / mid * 1e4 if known else math.nan
     levels[side, i] = levels[2 + side, i] = NULL_INT
-    first = min(count, SHAPE_LEVELS)
+    first = min(count, len(scratch))
     smart = decayed = pressure = value = total = 0.0
     for k in range(count):
         away = sign * (price[k] - mid) / mid * 1e4

@@ -20,11 +20,13 @@ from daedalus.etl.features.base import (
     I64,
     INT,
     NULL_INT,
+    AnyArray,
     Arrays,
     Field,
     Flags,
     Frame,
     QuoteRun,
+    Record,
     TickerRun,
     TradeRun,
     record,
@@ -35,6 +37,8 @@ from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.tickers import PLACE, TickerChunk
 from daedalus.shared.errors import StateError
 
+#: Sequence numbers that a row is compared with; a repeat of an older one passes as new.
+NUMBERS_KEPT = 1024
 #: Trades that may wait for a book row once a chunk is done.
 TRADES_WAITING_MAX = 1 << 20
 #: Of other events that no row has followed, the newest that are kept: the rest is old when one follows.
@@ -50,8 +54,13 @@ def queue_fields(kind: type[TradeRun] | type[TickerRun] | type[QuoteRun]) -> tup
     return tuple(Field(f"{_PREFIX[kind]}_{name}", dtypes.get(name, FLOAT), (), "queue") for name in kind._fields)
 
 
+#: What `ordered` carries, with the newest times of the streams beside.
+BOOK_FIELDS = (
+    record("last", seen=INT, ts=INT, newest_seq=INT, numbered=INT, trade_ts=INT, ticker_ts=INT),
+    Field("numbers", INT, (NUMBERS_KEPT,)),
+)
 FIELDS = (
-    record("last", seen=INT, ts=INT, seq=INT, trade_ts=INT, ticker_ts=INT),
+    *BOOK_FIELDS,
     *queue_fields(TradeRun),
     *queue_fields(TickerRun),
 )
@@ -67,8 +76,8 @@ def advance(
 ) -> Frame:
     """Take a chunk into the state and return what the families see of its book rows.
 
-    Rows that repeat the sequence number of the row kept before them, with no reset between, are dropped (T2). Trades
-    whose price or amount is not finite and positive are dropped.
+    Rows that repeat a sequence number are dropped, wherever the first stood (T2); a reset forgets the numbers, since a
+    connection may count anew. Trades whose price or amount is not finite and positive are dropped.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def ordered(arrays: Arrays, book: BookChunk, staleness_ns: int, call: Caller = d
     reset, late = np.empty(count, np.int8), np.empty(count, np.int8)
     levels = np.empty((2, count), np.int64)
     inputs = (book.ts, book.seq, book.reset, book.bid_price, book.ask_price, staleness_ns)
-    kept = call(_order, *inputs, arrays["last"], rows, ts, dt_ns, reset, late, levels)
+    kept = call(_order, *inputs, arrays["last"], arrays["numbers"], rows, ts, dt_ns, reset, late, levels)
     collected_at, seq = book.collected_at, book.seq
     sides = (book.bid_price, book.bid_size, book.ask_price, book.ask_size)
     if kept < count:
@@ -111,7 +120,8 @@ def _order(
     bid: F64,
     ask: F64,
     staleness_ns: int,
-    state: I64,
+    state: AnyArray,
+    numbers: I64,
     rows: I64,
     ts_eff: I64,
     dt_ns: I64,
@@ -125,7 +135,9 @@ def _order(
     for i in range(len(ts)):
         now = ts[i] if last.seen == 0 else max(ts[i], last.ts)
         fresh = last.seen == 0 or flagged[i] or now - last.ts > staleness_ns
-        if not fresh and seq[i] != NULL_INT and seq[i] == last.seq:
+        if fresh:
+            last.numbered = 0
+        if seq[i] != NULL_INT and _is_repeat(seq[i], last, numbers):
             continue
         rows[kept] = i
         ts_eff[kept] = now
@@ -133,9 +145,22 @@ def _order(
         reset[kept] = fresh
         late[kept] = ts[i] < now
         levels[0, kept], levels[1, kept] = _count_levels(bid, i), _count_levels(ask, i)
-        last.seen, last.ts, last.seq = 1, now, seq[i]
+        last.seen, last.ts = 1, now
         kept += 1
     return kept
+
+
+@kernel
+def _is_repeat(number: int, last: Record, numbers: I64) -> bool:
+    """Return whether a sequence number was there before; if not, remember it."""
+    if last.numbered > 0 and number <= last.newest_seq:
+        for k in range(min(last.numbered, len(numbers))):
+            if numbers[k] == number:
+                return True
+    last.newest_seq = number if last.numbered == 0 else max(last.newest_seq, number)
+    numbers[last.numbered % len(numbers)] = number
+    last.numbered += 1
+    return False
 
 
 @kernel

@@ -187,7 +187,8 @@ def _score(x: float, ring: F64, totals: F64, slot: int) -> float:
     """Return the z-score of x among the rows of a window, of which x is none yet."""
     n, (total, total_low) = window_sum(totals, ring, slot, 2), window_pair(totals, ring, slot, 0)
     squares, squares_low = window_pair(totals, ring, slot, 1)
-    return ratio(x - ratio(total + total_low, n), math.sqrt(variance(n, squares, squares_low, total, total_low)))
+    var = variance(n, squares, squares_low, total, total_low, totals[0, 1])
+    return ratio(x - ratio(total + total_low, n), math.sqrt(var))
 
 
 @kernel

@@ -58,6 +58,8 @@ REFERENCE_TRADES = 1000
 _REFERENCE_MIN = 100
 _LARGE_QUANTILE = 0.95
 _LARGE_NOTIONAL = 100_000.0
+#: Prices of one sweep that are told apart; beyond, the latest so many.
+SWEEP_PRICES = 64
 
 
 def trade_rows(config: FeatureConfig) -> Family | None:
@@ -74,7 +76,7 @@ def trade_rows(config: FeatureConfig) -> Family | None:
     needs = ("mid", "microprice")
     params = {"staleness_ns": config.staleness_ns}
     run = _runner(config.staleness_ns, fields)
-    return Family("trade_rows", 1, "single trades against the book", (), run, needs, fields, params, replays=True)
+    return Family("trade_rows", 2, "single trades against the book", (), run, needs, fields, params, replays=True)
 
 
 def trade_fields() -> tuple[Field, ...]:
@@ -92,14 +94,16 @@ def trade_fields() -> tuple[Field, ...]:
             sweep_side=INT,
             sweep=FLOAT,
             levels=INT,
+            sweep_prices=np.dtype((FLOAT, (SWEEP_PRICES,))),
             ordered=INT,
         ),
     )
 
 
 def _runner(stale_ns: int, fields: tuple[Field, ...]) -> Run:
-    # A quote exactly as old as the limit still counts, and a window is open at its far end.
-    lengths = np.array([stale_ns + 1], np.int64)
+    # A quote exactly as old as the limit still counts, and a window is open at its far end. Twice the limit, for trades
+    # that come late.
+    lengths = np.array([2 * stale_ns + 1], np.int64)
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = (frame.trades.ts, frame.trades.price, frame.trades.amount, frame.trades.side, frame.visible)
@@ -213,12 +217,22 @@ def trade_against(
         deal[13] = math.nan if math.isnan(beyond) else max(0.0, beyond / mid * 1e4)
         deal[14] = ratio(amount, quote[5] if side > 0 else quote[4])
     if last.seen == 1 and now == last.ts and side == last.sweep_side:
-        last.levels += price != last.price
         last.sweep += amount
     else:
-        last.levels, last.sweep = 1, amount
+        last.levels, last.sweep = 0, amount
+    _add_sweep_price(price, last)
     deal[15], deal[16] = last.sweep, last.levels
     last.seen, last.ts, last.price, last.sweep_side = 1, now, price, side
+
+
+@kernel
+def _add_sweep_price(price: float, last: Record) -> None:
+    """Count a price of the sweep unless it was there before."""
+    for k in range(min(last.levels, SWEEP_PRICES)):
+        if last.sweep_prices[k] == price:
+            return
+    last.sweep_prices[last.levels % SWEEP_PRICES] = price
+    last.levels += 1
 
 
 @kernel

@@ -53,7 +53,7 @@ def trade_stats(config: FeatureConfig) -> Family | None:
         *(Column(f"{n}{w}s", "int64", "count", f"{d}; last {w} s") for n, d in _COUNTS for w in config.horizons),
     )
     run = _runner(window_lengths_ns(config.horizons), fields)
-    return Family("trade_stats", 1, "trades over time windows", columns, run, ("trade_rows",), fields)
+    return Family("trade_stats", 2, "trades over time windows", columns, run, ("trade_rows",), fields)
 
 
 def _runner(lengths: I64, fields: tuple[Field, ...]) -> Run:
@@ -165,10 +165,11 @@ def _hold(slot: int, ring: F64, totals: F64, sums: F64, held: F64) -> None:
     size, size_low = window_pair(totals, ring, slot, 3)
     squares, squares_low = window_pair(totals, ring, slot, 7)
     held[6] = ratio(sums[3], n)
-    held[7] = math.sqrt(variance(n, squares, squares_low, size, size_low))
+    held[7] = math.sqrt(variance(n, squares, squares_low, size, size_low, totals[0, 7]))
     gap, gap_low = window_pair(totals, ring, slot, 8)
     squares, squares_low = window_pair(totals, ring, slot, 9)
-    mean, std = ratio(sums[8], sums[10]), math.sqrt(variance(sums[10], squares, squares_low, gap, gap_low))
+    mean = ratio(sums[8], sums[10])
+    std = math.sqrt(variance(sums[10], squares, squares_low, gap, gap_low, totals[0, 9]))
     held[8], held[9] = mean, std
     held[10] = ratio(std, mean)
     held[11] = ratio(std - mean, std + mean)

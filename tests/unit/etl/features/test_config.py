@@ -12,10 +12,15 @@ from daedalus.etl.features.engine import FeatureSet
 from daedalus.shared.errors import ConfigError
 from tests.references.markets import book, random_deals, random_rows, trades
 
-BASE = FeatureConfig(vpin_bucket_volume=3.0, vpin_window_buckets=4, tick_size=0.5, include=("book_slope_ns_bid",))
+INCLUDED = ("book_slope_ns_bid", "fill_price_buy_*", "hhi_bid", "spread_wide_frac_*", "ofi_ew_*")
+BASE = FeatureConfig(vpin_bucket_volume=3.0, vpin_window_buckets=4, tick_size=0.5, include=INCLUDED)
 CHANGED: dict[str, object] = {
     "compute_features": False,
     "max_levels": 4,
+    "level_sets": (2, 5),
+    "shape_levels": 4,
+    "notionals": (500, 1_000),
+    "half_lives_s": (5,),
     "bands_bps": (5.0, 20.0),
     "horizons": (1, 2),
     "enable_stateful": False,
@@ -26,6 +31,7 @@ CHANGED: dict[str, object] = {
     "spread_tight_percentile": 0.4,
     "spread_wide_percentile": 0.6,
     "tight_spread_threshold": 0.001,
+    "wide_spread_threshold": 0.002,
     "kyle_lambda_window": 30,
     "enable_vpin": False,
     "vpin_bucket_volume": 1.0,
@@ -34,7 +40,7 @@ CHANGED: dict[str, object] = {
     "tick_size": None,
     "lot_size": 0.01,
     "feature_set": "core",
-    "include": ("hhi_bid", "book_slope_ns_bid"),
+    "include": (*INCLUDED, "gini_bid"),
     "exclude": ("vpin",),
 }
 # Read by the transform that makes time bars.

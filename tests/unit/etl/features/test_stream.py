@@ -24,12 +24,12 @@ def numbered(*pairs: tuple[float, int | None], reset_at: int | None = None) -> l
 
 
 def test_a_repeated_sequence_number_is_dropped_and_the_first_kept() -> None:
-    rows = numbered((1.0, 5), (1.5, 5), (2.0, 6), (2.5, None), (3.0, None), (3.5, 6))
+    rows = numbered((1.0, 5), (1.5, 5), (2.0, 6), (2.5, None), (3.0, None), (3.5, 6), (4.0, 5), (4.5, 4), (5.0, 7))
     got = compute(rows)
-    assert got.column("seq").to_pylist() == [5, 6, None, None, 6]
-    assert got.column("dt_s").to_pylist() == [None, 1.0, 0.5, 0.5, 0.5]
+    assert got.column("seq").to_pylist() == [5, 6, None, None, 4, 7]
+    assert got.column("dt_s").to_pylist() == [None, 1.0, 0.5, 0.5, 1.5, 0.5]
     features = FeatureSet(FeatureConfig())
-    assert features.apply(features.new_state(), book(rows))[1].kept.tolist() == [0, 2, 3, 4, 5]
+    assert features.apply(features.new_state(), book(rows))[1].kept.tolist() == [0, 2, 3, 4, 7, 8]
 
 
 def test_a_repeat_after_a_reset_is_a_row() -> None:

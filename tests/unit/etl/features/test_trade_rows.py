@@ -10,7 +10,7 @@ import pytest
 from daedalus.etl.features.base import Frame
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.etl.features.trade_rows import COLUMNS
+from daedalus.etl.features.trade_rows import COLUMNS, PLACE
 from tests.references.deal_features import annotated
 from tests.references.markets import Deal, book, random_deals, random_rows, touch, trades
 from tests.references.static_features import kept_rows, static
@@ -62,3 +62,19 @@ def test_a_missing_side_is_found_by_quote_and_then_by_tick() -> None:
     assert column(rows, "sell_volume_60s", deals, horizons=(60,))[-1] == 2.0
     assert column(rows, "tfi_60s", deals, horizons=(60,)) == [0.0, 11.0]
     assert column(rows[1:], "n_buys_60s", [Deal(2.0, 1.0, 0, 100.0)], horizons=(60,)) == [0]
+
+
+def test_a_sweep_counts_different_prices(deals_seen: list[Frame]) -> None:
+    deals = [Deal(1.0, 1.0, 1, price) for price in (100.0, 101.0, 100.0, 102.0)] + [Deal(1.0, 1.0, -1, 102.0)]
+    features = FeatureSet(FeatureConfig(max_levels=1), ["trade_flow"])
+    features.apply(features.new_state(), book([touch(2.0, 99.0, 101.0)], 1), trades(deals))
+    assert deals_seen[0].deals[PLACE["sweep_levels"]].tolist() == [1, 2, 2, 3, 1]
+    assert deals_seen[0].deals[PLACE["sweep_size"]].tolist() == [1, 2, 3, 4, 1]
+
+
+def test_a_late_trade_finds_the_quote_of_its_time() -> None:
+    rows = [touch(1.0, 99.0, 101.0), touch(250.0, 109.0, 111.0), touch(302.0, 109.0, 111.0), touch(303.0, 9.0, 11.0)]
+    late = Deal(240.0, 1.0, 1, 102.0, delay=63.0)
+    assert column(rows, "effective_spread_bps_900s", [late], horizons=(900,))[-1] == pytest.approx(
+        2 * 2.0 / 100.0 * 1e4
+    )
