@@ -1,6 +1,7 @@
 """One measurement of the feature benchmark, in a process of its own.
 
-``python -m benchmarks.feature_run SET FOLDER HOURS`` prints one line of JSON. With ``--wait`` it gets ready, prints a line, and starts when it is sent one.
+``python -m benchmarks.feature_run SET FOLDER HOURS`` prints one line of JSON. With ``--wait`` it gets ready, prints a
+line, and starts when it is sent one.
 """
 
 from __future__ import annotations

@@ -107,3 +107,12 @@ def test_without_a_network_it_gives_up_and_says_so(proxy: FaultProxy, s3_server:
     assert store.get("a") == b"1"
     with pytest.raises(NotFoundError):
         store.get("b")
+
+
+def test_a_slow_store_is_not_waited_for_without_end(s3_server: S3Server) -> None:
+    with FaultProxy(s3_server.endpoint_url, share=1.0, faults=("delay",), delay_s=30) as proxy:
+        store = through(proxy, s3_server, RetryPolicy(attempts=1, timeout_s=0.2))
+        with pytest.raises(TransientStorageError, match="took too long"):
+            store.head("a")
+        with pytest.raises(TransientStorageError, match="took too long"):
+            store.put("a", b"1")

@@ -1,7 +1,8 @@
 """The object stores by name. Constructors take plain values; secrets among them are kept out of every text."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from daedalus.storage.object_store import MULTIPART_BYTES, ObjectStorage
 from daedalus.storage.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
 
 # S3's own condition for a copy that must not replace; stores that are compatible answer it alike.
 _COPY_NEW = "header-with-status: If-None-Match: *: 412"
@@ -64,17 +65,19 @@ class S3Storage(ObjectStorage):
         url, policy = _url("s3", bucket, prefix), policy or RetryPolicy()
         keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
         places = {"endpoint": endpoint_url, "region": region}
-        given = {name: value for name, value in {**keys, **places}.items() if value is not None}
+        given = {name: value for name, value in places.items() if value is not None}
         with _valid(url):
             store = S3Store(
                 bucket,
                 prefix=prefix or None,
                 client_options=_client(policy, endpoint_url, allow_http),
                 retry_config=_retries(policy),
+                credential_provider=_fixed(access_key_id, secret_access_key, session_token),
                 checksum_algorithm="SHA256",
                 copy_if_not_exists=_COPY_NEW,
                 **given,  # type: ignore[arg-type]
             )
+        given |= {name: value for name, value in keys.items() if value is not None}
         options = {f"aws_{name}": value for name, value in given.items()}
         if endpoint_url and endpoint_url.startswith("http://"):
             options["aws_allow_http"] = "true"
@@ -196,6 +199,22 @@ def _valid(url: str) -> Iterator[None]:
         raise ConfigError(f"{url}: this is no usable store: check its keys, key file and endpoint_url") from None
 
 
+def _fixed(access_key_id: str | None, secret: str | None, token: str | None) -> "Callable[[], S3Credential] | None":
+    """Return what gives the client these keys; None leaves it to look for some.
+
+    Handed over as settings, they would be joined by a session token of the environment, which belongs to other keys.
+    """
+    if access_key_id is None or secret is None:
+        return None
+    credential: S3Credential = {
+        "access_key_id": access_key_id,
+        "secret_access_key": secret,
+        "token": token,
+        "expires_at": None,
+    }
+    return lambda: credential
+
+
 def _url(scheme: str, bucket: str, prefix: str) -> str:
     return f"{scheme}://{bucket}/{prefix}" if prefix else f"{scheme}://{bucket}"
 
@@ -211,8 +230,8 @@ def _client(policy: RetryPolicy, endpoint_url: str | None, allow_http: bool) -> 
         )
     return {
         "allow_http": plain,
-        "timeout": f"{policy.timeout_s:.0f}s",
-        "connect_timeout": f"{policy.connect_timeout_s:.0f}s",
+        "timeout": timedelta(seconds=policy.timeout_s),
+        "connect_timeout": timedelta(seconds=policy.connect_timeout_s),
     }
 
 

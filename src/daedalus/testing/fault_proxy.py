@@ -106,6 +106,11 @@ class FaultProxy:
             self._started.set()
             await self._stop.wait()
             await runner.cleanup()
+            # Those that wait for a delay would be left behind.
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         request._client_max_size = _BODY_MAX
