@@ -1,7 +1,12 @@
 """Objects as files that can be read anywhere, for libraries that want a file: Parquet's footer stands at the end."""
 
 import io
-from typing import BinaryIO, cast
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self, cast
 
 from daedalus.storage.base import Place
 
@@ -9,6 +14,8 @@ from daedalus.storage.base import Place
 WHOLE_BYTES = 8 << 20
 #: Least bytes of a request: a column chunk is often smaller, and its neighbour is wanted next.
 PIECE_BYTES = 2 << 20
+#: Requests at a time while fetching ahead.
+FETCHES_AT_ONCE = 4
 
 
 def open_object(place: Place) -> BinaryIO:
@@ -27,6 +34,58 @@ def open_object(place: Place) -> BinaryIO:
     if len(head) < WHOLE_BYTES:
         return io.BytesIO(head)
     return cast(BinaryIO, io.BufferedReader(_Ranges(place), PIECE_BYTES))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to be read: what it is called, and how to get at it when its turn comes.
+
+    Parameters
+    ----------
+    place
+        Where it lies.
+    open
+        Returns its path on this machine, or an object as a file; raises as `open_object`.
+    """
+
+    place: Place
+    open: Callable[[], Path | BinaryIO]
+
+
+def sources_ahead(groups: Iterable[Sequence[Place]]) -> Generator[list[Source], None, None]:
+    """Yield the files of group after group; objects of the next group are fetched while one is being used.
+
+    Of files on this machine nothing is looked at ahead.
+    """
+    ready: deque[list[Source]] = deque()
+    with _Fetcher() as fetcher:
+        for places in groups:
+            ready.append([fetcher.source(place) for place in places])
+            kept = 0 if all(place.local_path is not None for place in places) else 1
+            while len(ready) > kept:
+                yield ready.popleft()
+        yield from ready
+
+
+class _Fetcher:
+    """Fetches objects in threads, which start with the first object."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def source(self, place: Place) -> Source:
+        path = place.local_path
+        if path is not None:
+            return Source(place, lambda: path)
+        self._pool = self._pool or ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
+        return Source(place, self._pool.submit(open_object, place).result)
 
 
 class _Ranges(io.RawIOBase):

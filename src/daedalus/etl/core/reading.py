@@ -1,9 +1,11 @@
 """Reading segments: row group by row group, several segments of one hour merged into one stream.
 
 Memory: the footers of one partition's segments, and one row group of each segment that overlaps at the place being
-read. Segments that do not overlap, which is the rule, cost one row group.
+read. Segments that do not overlap, which is the rule, cost one row group. From an object store, the segments of one
+partition and of the next, which is fetched meanwhile, up to `reader.WHOLE_BYTES` each.
 """
 
+import contextlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 
 from daedalus.shared.errors import CorruptError, SchemaError
 from daedalus.storage.base import Place
-from daedalus.storage.reader import open_object
+from daedalus.storage.reader import Source, sources_ahead
 
 CHUNK_ROWS = 32_768
 """Rows of a chunk at most: the row group of a segment, so that a row group goes through whole."""
@@ -45,18 +47,18 @@ class _Unit:
 class _Segment:
     """One open file."""
 
-    def __init__(self, path: Place, schema: pa.Schema, stats: ReadStats) -> None:
-        self.path = path
+    def __init__(self, source: Source, schema: pa.Schema, stats: ReadStats) -> None:
+        self.path = source.place
         stats.files_opened += 1
         try:
-            self._file = pq.ParquetFile(path.local_path or open_object(path), page_checksum_verification=True)
+            self._file = pq.ParquetFile(source.open(), page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             raise self._corrupt(error) from error
         names = self._file.schema_arrow.names
         if missing := [name for name in schema.names if name not in names]:
             self._file.close()
             shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
-            raise SchemaError(f"{path} has no column {', '.join(missing)}; its columns are {shown}")
+            raise SchemaError(f"{self.path} has no column {', '.join(missing)}; its columns are {shown}")
         self._schema = schema
 
     def units(self, number: int, sort_by: str) -> Iterator[_Unit]:
@@ -123,22 +125,23 @@ def read_chunks(
     SchemaError
         If a segment lacks a column or has it in a type that does not convert without loss.
     """
-    for paths in partitions:
-        for table in _merge(paths, schema, stats, sort_by):
-            stats.rows += table.num_rows
-            for start in range(0, table.num_rows, CHUNK_ROWS):
-                yield table.slice(start, CHUNK_ROWS)
+    with contextlib.closing(sources_ahead(partitions)) as ahead:
+        for sources in ahead:
+            for table in _merge(sources, schema, stats, sort_by):
+                stats.rows += table.num_rows
+                for start in range(0, table.num_rows, CHUNK_ROWS):
+                    yield table.slice(start, CHUNK_ROWS)
 
 
-def _merge(paths: Sequence[Place], schema: pa.Schema, stats: ReadStats, sort_by: str) -> Iterator[pa.Table]:
+def _merge(sources: Sequence[Source], schema: pa.Schema, stats: ReadStats, sort_by: str) -> Iterator[pa.Table]:
     """Yield the rows of several segments in order.
 
     Row groups come in by (first time, segment). After each, what stands before the next one's first place is final.
     """
     segments: list[_Segment] = []
     try:
-        for path in paths:
-            segments.append(_Segment(path, schema, stats))
+        for source in sources:
+            segments.append(_Segment(source, schema, stats))
         units = sorted(unit for number, s in enumerate(segments) for unit in s.units(number, sort_by))
         held: pa.Table | None = None
         order = np.empty(0, dtype=np.int64)

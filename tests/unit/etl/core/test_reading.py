@@ -1,6 +1,7 @@
 """Reading: several segments become one ordered stream, and bad files are named."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from daedalus.etl.core import reading
 from daedalus.etl.core.reading import ReadStats, read_chunks
-from daedalus.shared.errors import CorruptError, SchemaError
+from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
 from daedalus.storage import reader
 from daedalus.storage.base import Place
 from daedalus.storage.clouds import MemoryStorage
@@ -139,3 +140,32 @@ def test_a_damaged_object_is_named(tmp_path: Path) -> None:
     store.put("raw/a.parquet", b"PAR1 this is not a segment PAR1")
     with pytest.raises(CorruptError, match=r"memory:/raw/a\.parquet"):
         list(read_chunks([[Place(store, "raw/a.parquet")]], SCHEMA, ReadStats()))
+
+
+def test_objects_of_the_next_partition_are_fetched_meanwhile(tmp_path: Path) -> None:
+    store = MemoryStorage()
+    for n in range(4):
+        store.put_file(f"raw/{n}.parquet", write(tmp_path / f"{n}.parquet", [n]))
+    taken: list[int] = []
+
+    def partitions() -> Iterator[list[Place]]:
+        for n in range(4):
+            taken.append(n)
+            yield [Place(store, f"raw/{n}.parquet")]
+
+    stream = read_chunks(partitions(), SCHEMA, ReadStats())
+    assert next(stream)["collected_at"].to_pylist() == [0]
+    assert taken == [0, 1]
+    assert [table["collected_at"].to_pylist() for table in stream] == [[1], [2], [3]]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch") and not wait_for(thread)]
+
+
+def wait_for(thread: threading.Thread) -> bool:
+    thread.join(timeout=10)
+    return not thread.is_alive()
+
+
+def test_a_missing_object_fails_at_its_turn() -> None:
+    store = MemoryStorage()
+    with pytest.raises(NotFoundError, match=r"raw/none\.parquet"):
+        list(read_chunks([[Place(store, "raw/none.parquet")]], SCHEMA, ReadStats()))
