@@ -33,6 +33,9 @@ CONFIG = FeatureConfig(
         0.5, (0.2, 0.5, 0.7), ((-0.2, -0.1, None, 0.2), (-0.3, 0, 0.1, 0.3), (0, 0, 0, 0.5))
     ),
     normalise=("spread_bps_z_60s", "dspread_*_z_1s", "ofi_bi?_rank_20", "n_levels_bid_rank_7", "microprice_ewz_hl10s"),
+    hawkes_mu=(0.1, 0.2),
+    hawkes_alpha=(0.5, 0.1, 0.2, 0.4),
+    hawkes_beta=0.8,
     feature_set="full",
 )
 NAMES = [family.name for family in families(CONFIG)]

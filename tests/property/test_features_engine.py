@@ -23,6 +23,9 @@ CONFIG = FeatureConfig(
     vpin_window_buckets=3,
     spread_regime_window=20,
     tick_size=0.5,
+    hawkes_mu=(0.1, 0.2),
+    hawkes_alpha=(0.5, 0.1, 0.2, 0.4),
+    hawkes_beta=0.8,
     feature_set="full",
 )
 FEATURES = FeatureSet(CONFIG)

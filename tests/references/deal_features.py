@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 
 from daedalus.etl.features.config import FeatureConfig
 from tests.references.static_features import Values, clean, div
 from tests.references.trade_features import Deal, Kept, least_squares, merged
-from tests.references.window_features import mean, std
+from tests.references.window_features import mean, memory, std
 
 SECOND = 1_000_000_000
 Trade = dict[str, float | int | None]
@@ -25,6 +26,7 @@ def annotated(kept: Kept, static: list[Values], deals: list[Deal], config: Featu
             rows = [j for j in range(i) if kept[j][1] < now and static[j]["mid"] is not None]
             quote = rows[-1] if rows and now - kept[rows[-1]][1] <= stale else None
             trade = one(now, deal, [t for _, t in out], None if quote is None else static[quote], stale)
+            trade["mid_before"] = None if quote is None else static[quote]["mid"]
             if quote is not None and trade["side"]:
                 row, is_buy = kept[quote][0], trade["side"] > 0
                 side = clean(row.asks, False, 1) if is_buy else clean(row.bids, True, 1)
@@ -72,15 +74,16 @@ def one(now: int, deal: Deal, before: list[Trade], quote: Values | None, stale: 
     return trade
 
 
-def flows(kept: Kept, static: list[Values], deals: list[Deal], config: FeatureConfig) -> list[Values]:
+def flows(kept: Kept, static: list[Values], trades: list[tuple[int, Trade]], config: FeatureConfig) -> list[Values]:
     """Section 7 at every book row."""
-    trades = annotated(kept, static, deals, config)
     out: list[Values] = []
     for i, (_, now, _) in enumerate(kept):
         values: Values = {}
         for w in config.horizons:
             inside = [t for at, t in trades if at <= i and t["ts"] > now - w * SECOND]  # type: ignore[operator]
             values.update({f"{name}_{w}s": value for name, value in window(inside, static[i]["mid"]).items()})
+            if w >= 60:
+                values[f"side_autocorr_{w}s"] = memory([Fraction(int(t["side"] or 0)) for t in inside])
         out.append(values)
     return out
 
@@ -98,7 +101,7 @@ def window(trades: list[Trade], mid: float | None) -> Values:
     paid = [t for t in trades if t["effective_spread_bps"] is not None]
     weighted = math.fsum(t["effective_spread_bps"] * t["amount"] for t in paid)  # type: ignore[operator]
     shares = [len(part) / (len(buys) + len(sells)) for part in (buys, sells) if part]
-    s, m = std(gaps), mean(gaps)
+    s, m, prices = std(gaps), mean(gaps), pick("price", trades)
     return {
         "n_trades": len(trades),
         "n_buys": len(buys),
@@ -122,15 +125,24 @@ def window(trades: list[Trade], mid: float | None) -> Values:
         "large_share": div(math.fsum(pick("amount", large)), volume),
         "large_imbalance": div(large_bought - large_sold, large_bought + large_sold),
         "side_entropy": abs(-sum(p * math.log2(p) for p in shares)) if shares else None,
+        "trade_size_max": max(sizes, default=None),
+        "trade_size_median": float(np.median(sizes)) if sizes else None,
+        "max_run": max((abs(run) for run in pick("run_length", trades)), default=None),
+        "trade_price_range_bps": div((max(prices) - min(prices)) * 1e4, mid) if prices else None,
         "trade_rv": math.fsum(r * r for r in pick("trade_log_return", trades)),
     }
 
 
 def impacts(
-    kept: Kept, static: list[Values], rows: list[Values], deals: list[Deal], config: FeatureConfig
+    kept: Kept,
+    static: list[Values],
+    rows: list[Values],
+    deals: list[Deal],
+    seen: list[tuple[int, Trade]],
+    config: FeatureConfig,
 ) -> list[Values]:
-    """The regressions of section 8 over bars, beside Kyle's lambda over 5 s."""
-    trades = [trade for _, trade in annotated(kept, static, deals, config)]
+    """The regressions of section 8 over bars, and the ratio of Amihud."""
+    trades = [trade for _, trade in seen]
     short = config.kyle_lambda_window // 5
 
     def signed(name: str) -> list[float]:
@@ -141,6 +153,8 @@ def impacts(
     flow = [float(r.get("ofi") or 0.0) for r in rows]
     none, still = [0.0] * len(trades), [0.0] * len(kept)
     fits = [
+        regressed("kyle_lambda", 5, short, signed("signed_size"), still, False, kept, static, deals, config),
+        regressed("amihud_60", 60, 60, signed("notional"), still, True, kept, static, deals, config),
         regressed("kyle_lambda_60s", 60, 60, signed("signed_size"), still, False, kept, static, deals, config),
         regressed("kyle_lambda_bps", 5, short, millions, still, True, kept, static, deals, config),
         regressed("kyle_lambda_bps_60s", 60, 60, millions, still, True, kept, static, deals, config),
@@ -192,5 +206,9 @@ def regressed(
         x += row_x[i]
         if static[i]["mid"] is not None:
             mid = (static[i]["mid"], now)  # type: ignore[assignment]
+        if name.startswith("amihud"):
+            ratios = [abs(change) * 100 / paid for paid, change in bars[-count:] if paid > 0 and change is not None]
+            out.append({name: mean(ratios)})
+            continue
         out.append({name: fit[0], f"{name}_r2": fit[1], f"{name}_t": fit[2]})
     return out

@@ -13,9 +13,10 @@ from tests.references import (
     deal_features,
     grid_features,
     recovery,
+    liquidity_features,
     stateful_features,
     static_features,
-    trade_features,
+    toxicity_features,
     window_features,
 )
 from tests.references.markets import Deal, Row
@@ -43,6 +44,10 @@ NEAR_ZERO = (
     "vwap_dev",
     "ofi_integrated",
     "lob_",
+    "realised_spread",
+    "price_impact",
+    "side_autocorr",
+    "bvc_imbalance",
 )
 
 
@@ -51,6 +56,7 @@ def reference(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> list
     kept = static_features.kept_rows(rows, round(config.max_state_staleness_seconds * 1e9))
     static = [static_features.static(row, config) for row, _, _ in kept]
     per_row = stateful_features.per_row(kept, static, config)
+    trades = deal_features.annotated(kept, static, deals, config)
     parts = [
         static_features.identity(kept, config),
         static,
@@ -59,15 +65,15 @@ def reference(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> list
         window_features.windows(kept, static, per_row, config),
         grid_features.on_grid(kept, static, config),
         recovery.recoveries(kept, per_row, config),
-        deal_features.flows(kept, static, deals, config),
-        window_features.fading(kept, per_row, deal_features.annotated(kept, static, deals, config), config),
-        deal_features.impacts(kept, static, per_row, deals, config),
+        deal_features.flows(kept, static, trades, config),
+        window_features.fading(kept, per_row, trades, config),
+        deal_features.impacts(kept, static, per_row, deals, trades, config),
+        liquidity_features.liquidity(kept, static, per_row, trades, config),
         window_features.flow_against_price(kept, per_row, config),
-        trade_features.kyle(kept, static, deals, config),
-        trade_features.vpin(kept, deals, config),
         calibrated_features.integrated(kept, per_row, config),
         calibrated_features.microprices(kept, config),
         calibrated_features.books(kept, config),
+        toxicity_features.toxicity(kept, trades, config),
     ]
     columns = [{key: value for part in parts for key, value in part[i].items()} for i in range(len(kept))]
     more = calibrated_features.normalised(kept, columns, config)

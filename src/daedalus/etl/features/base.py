@@ -45,7 +45,7 @@ class Field:
     - `ring`: rows of `shape` between absolute positions, in a buffer whose power-of-two length grows with what the
       largest window holds; its family also has the fixed fields `head` (int64[1], the next position) and `tails`
       (int64[windows], the oldest position still inside each window). The length of the buffer never shows
-      in a result nor in the serialised state.
+      in a result nor in the serialised state. Rings of a `group` go by `{group}head` and `{group}tails` instead.
     - `queue`: rows of `shape`, as many as there are.
     """
 
@@ -53,6 +53,7 @@ class Field:
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...] = ()
     kind: FieldKind = "fixed"
+    group: str = ""
 
 
 def record(name: str, **kinds: np.dtype[np.generic]) -> Field:

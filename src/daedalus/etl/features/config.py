@@ -21,6 +21,7 @@ _WHOLE_LISTS = (
     ("bar_durations", "seconds", 604_800),
 )
 FEATURE_SETS: tuple[Literal["core", "standard", "full"], ...] = ("core", "standard", "full")
+_HAWKES = "two numbers, with hawkes_alpha four and hawkes_beta one, or none of the three given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,9 @@ class FeatureConfig:
         Volume of one bucket in base units, or "auto": a fiftieth of the previous UTC day's volume.
     vpin_window_buckets
         Buckets that VPIN averages over.
+    hawkes_mu, hawkes_alpha, hawkes_beta
+        Parameters of `hawkes_lambda_*`, fitted on the past: base rates of buys and sells, 1/s; excitement of buys by
+        buys, of buys by sells, of sells by buys and of sells by sells, 1/s; decay, 1/s. Without them it is null.
     max_state_staleness_seconds
         A longer silence makes the next row a first row (S1); also the age limit of as-of values (W7).
     tick_size
@@ -117,6 +121,9 @@ class FeatureConfig:
     enable_vpin: bool = True
     vpin_bucket_volume: float | Literal["auto"] = 1.0
     vpin_window_buckets: int = 50
+    hawkes_mu: tuple[float, ...] = ()
+    hawkes_alpha: tuple[float, ...] = ()
+    hawkes_beta: float | None = None
     max_state_staleness_seconds: float = 300.0
     tick_size: float | None = None
     lot_size: float = 1.0
@@ -145,6 +152,7 @@ class FeatureConfig:
             _require(re.fullmatch(NORMALISE, item) is not None, "normalise", item, wanted)
         self._check_whole_numbers()
         self._check_real_numbers()
+        self._check_hawkes()
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -187,6 +195,14 @@ class FeatureConfig:
         if self.tick_size is not None:
             self._set("tick_size", _positive("tick_size", self.tick_size, " or nothing"))
         self._set("lot_size", _positive("lot_size", self.lot_size))
+
+    def _check_hawkes(self) -> None:
+        given = len(tuple(self.hawkes_mu)), len(tuple(self.hawkes_alpha)), self.hawkes_beta is not None
+        _require(given in ((2, 4, True), (0, 0, False)), "hawkes_mu", self.hawkes_mu, _HAWKES)
+        for name in ("hawkes_mu", "hawkes_alpha"):
+            self._set(name, tuple(_real(name, value, 0.0) for value in getattr(self, name)))
+        if self.hawkes_beta is not None:
+            self._set("hawkes_beta", _positive("hawkes_beta", self.hawkes_beta))
 
     @property
     def mlofi_levels(self) -> int:

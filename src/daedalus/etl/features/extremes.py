@@ -30,10 +30,10 @@ def extreme_fields(windows: int, series: int) -> tuple[Field, ...]:
 
 
 @kernel
-def push(now: int, lengths: I64, ring_ts: I64, newer: I64, head: I64, tails: I64, chosen: I64) -> int:
-    """Let a row in, as `streaming.enter` does; `choose` must follow for every series. Returns -1 without room."""
+def expire(now: int, lengths: I64, ring_ts: I64, newer: I64, head: I64, tails: I64, chosen: I64) -> int:
+    """Drop from every window the rows with ts <= now - length; return the oldest position that one still holds."""
     mask = len(ring_ts) - 1
-    oldest = head[0]
+    oldest: int = head[0]
     for w in range(len(lengths)):
         tail, cutoff = tails[w], now - lengths[w]
         while tail < head[0] and ring_ts[tail & mask] <= cutoff:
@@ -46,9 +46,16 @@ def push(now: int, lengths: I64, ring_ts: I64, newer: I64, head: I64, tails: I64
             while head[0] > 0 and 0 <= best < tail:
                 best = newer[best & mask, s]
             chosen[w, s] = best
+    return oldest
+
+
+@kernel
+def push(now: int, lengths: I64, ring_ts: I64, newer: I64, head: I64, tails: I64, chosen: I64) -> int:
+    """Let a row in, as `streaming.enter` does; `choose` must follow for every series. Returns -1 without room."""
+    oldest = expire(now, lengths, ring_ts, newer, head, tails, chosen)
     if head[0] - oldest == len(ring_ts):
         return -1
-    slot: int = head[0] & mask
+    slot: int = head[0] & (len(ring_ts) - 1)
     ring_ts[slot] = now
     head[0] += 1
     return slot

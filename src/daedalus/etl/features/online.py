@@ -197,7 +197,8 @@ class VPINCalculator(_Estimator):
 
     def update(self, ts: int, amount: float, side: int) -> float | None:
         """Let a trade in (`ts` in ns, side +1, -1 or 0) and return VPIN; None until there are enough buckets."""
-        book, trade = self._book(ts, 1.0, 2.0), self._trades(ts, 1.0, amount, side)
+        # Always at mid, so that a side that is not known stays so.
+        book, trade = self._book(ts, 1.0, 2.0), self._trades(ts, 1.5, amount, side)
         self._state, outputs = self._features.apply(self._state, book, trade)
         return _known(outputs["vpin"][0])
 
@@ -215,7 +216,9 @@ class KyleLambdaEstimator(_Estimator):
         super().__init__(FeatureConfig(max_levels=1, kyle_lambda_window=seconds), "kyle")
 
     def trade(self, ts: int, amount: float, side: int) -> None:
-        """Let a trade in: `ts` in ns, side +1, -1 or 0."""
+        """Let a trade in: `ts` in ns, side +1, -1 or 0; a side that is not known moves nothing."""
+        if side == 0:
+            return
         none = self._book(ts, 1.0, 2.0).rows(0, 0)
         self._state, _ = self._features.apply(self._state, none, self._trades(ts, 1.0, amount, side))
 

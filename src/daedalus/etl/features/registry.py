@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
+from daedalus.etl.features.activity import activity
 from daedalus.etl.features.base import Family
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.cost import cost
@@ -15,15 +16,17 @@ from daedalus.etl.features.flow_price import flow_price
 from daedalus.etl.features.grid_levels import lee_mykland, resilience
 from daedalus.etl.features.grid_memory import grid_memory
 from daedalus.etl.features.grid_returns import grid_returns
+from daedalus.etl.features.hawkes import hawkes
 from daedalus.etl.features.identity import identity
-from daedalus.etl.features.impact import impact
-from daedalus.etl.features.kyle import kyle
+from daedalus.etl.features.impact import impact, kyle
 from daedalus.etl.features.levels import levels
 from daedalus.etl.features.lob_inputs import lob_norm, lob_rel
 from daedalus.etl.features.microprice_stoikov import microprice_stoikov
 from daedalus.etl.features.normalised import check_templates, normalised
 from daedalus.etl.features.ofi_integrated import ofi_integrated
 from daedalus.etl.features.recovery import recovery
+from daedalus.etl.features.realised import realised
+from daedalus.etl.features.roll import roll
 from daedalus.etl.features.rolling_flow import rolling_flow
 from daedalus.etl.features.rolling_levels import rolling_levels
 from daedalus.etl.features.rolling_moments import (
@@ -44,17 +47,21 @@ from daedalus.etl.features.spread_regime import spread_regime
 from daedalus.etl.features.ticker_rows import funding, ticker_quote, ticker_rows
 from daedalus.etl.features.ticker_windows import ticker_interest, ticker_returns, ticker_volume
 from daedalus.etl.features.touch import quote, touch
+from daedalus.etl.features.trade_bars import trade_bars
 from daedalus.etl.features.trade_columns import trade_columns
 from daedalus.etl.features.trade_flow import trade_flow
+from daedalus.etl.features.trade_median import trade_median
+from daedalus.etl.features.trade_range import trade_range
 from daedalus.etl.features.trade_rows import trade_rows
 from daedalus.etl.features.trade_stats import trade_stats
 from daedalus.etl.features.vpin import vpin
+from daedalus.etl.features.vpin_bulk import vpin_bulk
 
 Table = Literal["orderbook", "trades", "ticker"]
 Families = tuple[Callable[[FeatureConfig], Family | None], ...]
 
 #: What looks at trades alone, after `trade_rows`: the same at rows of books and of trades.
-_OVER_TRADES: Families = (trade_flow, trade_stats, decayed_trades)
+_OVER_TRADES: Families = (trade_flow, trade_stats, trade_range, trade_median, decayed_trades, hawkes)
 #: Of book rows, in the order of the output columns; a family stands after those whose columns it needs.
 FAMILIES: Families = (
     identity,
@@ -88,7 +95,12 @@ FAMILIES: Families = (
     decayed_rows,
     kyle,
     impact,
+    roll,
+    trade_bars,
+    realised,
     vpin,
+    vpin_bulk,
+    activity,
     ticker_quote,
     ofi_integrated,
     microprice_stoikov,

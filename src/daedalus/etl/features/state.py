@@ -60,17 +60,17 @@ def grow_rings(family: str, arrays: Arrays, fields: tuple[Field, ...]) -> None:
                     f"features {family}: more than {RING_ROWS_MAX:,} rows lie within the longest of `horizons`: "
                     "shorten it, or record at a longer interval"
                 )
-            arrays[field.name] = _placed(_live(arrays, field), _oldest(arrays), capacity)
+            arrays[field.name] = _placed(_live(arrays, field), _oldest(arrays, field), capacity)
 
 
-def _oldest(arrays: Arrays) -> int:
-    """Return the absolute position of the oldest row that a window still needs."""
-    return int(arrays["tails"].min())
+def _oldest(arrays: Arrays, field: Field) -> int:
+    """Return the absolute position of the oldest row of a ring that a window still needs."""
+    return int(arrays[f"{field.group}tails"].min())
 
 
 def _live(arrays: Arrays, field: Field) -> AnyArray:
     """Return the rows of a ring that windows still need, oldest first."""
-    positions = np.arange(_oldest(arrays), int(arrays["head"][0]))
+    positions = np.arange(_oldest(arrays, field), int(arrays[f"{field.group}head"][0]))
     ring = arrays[field.name]
     rows: AnyArray = ring[positions & (len(ring) - 1)]
     return rows
@@ -139,7 +139,7 @@ def _restore_rings(arrays: Arrays, fields: tuple[Field, ...]) -> None:
             capacity = RING_ROWS_START
             while capacity < len(rows):
                 capacity *= 2
-            arrays[field.name] = _placed(rows, _oldest(arrays), capacity)
+            arrays[field.name] = _placed(rows, _oldest(arrays, field), capacity)
 
 
 def _checked_header(data: bytes) -> tuple[dict[str, Any], int]:

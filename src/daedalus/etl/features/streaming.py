@@ -38,14 +38,14 @@ REBASE_ROWS = 65_536
 SUMMABLE_MAX = 1e100
 
 
-def window_fields(windows: int, columns: int) -> tuple[Field, ...]:
+def window_fields(windows: int, columns: int, group: str = "") -> tuple[Field, ...]:
     """Return the state of `windows` time windows that share one ring with `columns` summed columns."""
     return (
-        Field("ring_ts", INT, (), "ring"),
-        Field("ring", FLOAT, (2, columns), "ring"),
-        Field("head", INT, (1,)),
-        Field("tails", INT, (windows,)),
-        Field("totals", FLOAT, (2, columns)),
+        Field(f"{group}ring_ts", INT, (), "ring", group),
+        Field(f"{group}ring", FLOAT, (2, columns), "ring", group),
+        Field(f"{group}head", INT, (1,)),
+        Field(f"{group}tails", INT, (windows,)),
+        Field(f"{group}totals", FLOAT, (2, columns)),
     )
 
 
@@ -71,7 +71,7 @@ def enter(now: int, lengths: I64, ring_ts: I64, ring: F64, head: I64, tails: I64
     if head[0] - oldest == len(ring_ts):
         return -1
     if head[0] > 0 and head[0] % REBASE_ROWS == 0:
-        _rebase(oldest, ring, head, totals)
+        rebase(oldest, ring, head, totals)
     slot: int = head[0] & mask
     ring_ts[slot] = now
     for c in range(totals.shape[1]):
@@ -119,7 +119,7 @@ def plus(high: float, low: float, more: float, more_low: float) -> tuple[float, 
 
 
 @kernel
-def _rebase(oldest: int, ring: F64, head: I64, totals: F64) -> None:
+def rebase(oldest: int, ring: F64, head: I64, totals: F64) -> None:
     """Restart the totals: subtract from all of them what they were before the oldest row in need."""
     mask = len(ring) - 1
     for c in range(totals.shape[1]):

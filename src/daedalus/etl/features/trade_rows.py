@@ -54,6 +54,8 @@ COLUMNS = (
     Column("sweep_levels", "float64", "count", "different prices in that run"),
 )
 PLACE = {column.name: k for k, column in enumerate(COLUMNS)}
+#: Beside book rows, one more row of `Frame.deals`: the mid before the trade.
+MID_BEFORE = len(COLUMNS)
 REFERENCE_TRADES = 1000
 _REFERENCE_MIN = 100
 _LARGE_QUANTILE = 0.95
@@ -109,7 +111,7 @@ def _runner(stale_ns: int, fields: tuple[Field, ...]) -> Run:
         trades = (frame.trades.ts, frame.trades.price, frame.trades.amount, frame.trades.side, frame.visible)
         touch = (frame.floats("mid"), frame.floats("microprice"))
         sides = (frame.bid_price, frame.bid_size, frame.ask_price, frame.ask_size)
-        frame.deals = np.full((len(COLUMNS), len(frame.trades.ts)), math.nan)
+        frame.deals = np.full((len(COLUMNS) + 1, len(frame.trades.ts)), math.nan)
         done = np.zeros(1, np.int64)
 
         def walk(start: int) -> int:
@@ -158,6 +160,7 @@ def _trade_rows(
             _quote(trade_ts[j], stale_ns, ring_ts, ring, head, tails, quote)
             trade_against(trade_ts[j], price[j], amount[j], side[j], stale_ns, quote, last, deals[:, j])
             trade_size_class(deals[:, j], recent, ordered, last)
+            deals[MID_BEFORE, j] = quote[0]
             done[0] += 1
         if math.isnan(mid[i]):
             continue

@@ -1,35 +1,20 @@
-"""VPIN with true sides (feature catalogue, section 8; Easley, Lopez de Prado and O'Hara 2012).
+"""VPIN with true sides (feature catalogue, section 8; Easley, Lopez de Prado and O'Hara 2012), over `buckets`.
 
-Trades fill buckets of exactly V, a trade that does not fit is split. A bucket keeps the V that it was opened with. With
-V "auto" a bucket opens with a fiftieth of the volume of the UTC day before, and not at all after a day without any.
+The side of a trade is the resolved one of `trade_rows`; an unknown one counts half and half. Trades enter one by one.
 """
 
 import math
 
-from daedalus.etl.features.base import (
-    F64,
-    FLOAT,
-    I8,
-    I64,
-    INT,
-    AnyArray,
-    Arrays,
-    Block,
-    Family,
-    Field,
-    Frame,
-    Record,
-    record,
-)
+from daedalus.etl.features.base import F64, FLOAT, I64, INT, AnyArray, Arrays, Block, Family, Field, Frame
+from daedalus.etl.features.buckets import begin, bucket_fields, choose_size, close, fill, fixed_size, mean_imbalance
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.streaming import ratio
+from daedalus.etl.features.trade_rows import PLACE
 from daedalus.shared.schemas import Column
 
-BUCKETS_PER_DAY = 50
-#: Twice what one trade is worked through, at most; more than the largest window.
-BUCKETS_PER_TRADE_MAX = 200_000
-_DAY_NS = 86_400_000_000_000
+#: Values of VPIN, at closes of buckets before, that the current one is ranked among.
+RANKED = 250
 _COLUMNS = (
     Column(
         "vpin", "float64", "", "mean of |buys - sells| / V over the last closed buckets; null until there are enough"
@@ -38,6 +23,12 @@ _COLUMNS = (
     Column(
         "vpin_bucket_dur_s", "float64", "s", "from the first trade in the last closed bucket to the one that closed it"
     ),
+    Column(
+        "vpin_cdf",
+        "float64",
+        "",
+        f"share of the {RANKED} values of vpin at the closes of buckets before that are <= it",
+    ),
 )
 
 
@@ -45,35 +36,22 @@ def vpin(config: FeatureConfig) -> Family | None:
     """Declare the family; None when it or stateful features are switched off."""
     if not (config.compute_features and config.enable_stateful and config.enable_vpin):
         return None
-    volume = config.vpin_bucket_volume
-    fixed = 0.0 if isinstance(volume, str) else volume
+    fixed = fixed_size(config)
     fields = (
-        Field("imbalances", FLOAT, (config.vpin_window_buckets,)),
-        record(
-            "open",
-            size=FLOAT,
-            fill=FLOAT,
-            signed=FLOAT,
-            started=INT,
-            closed=INT,
-            took_ns=INT,
-            vpin=FLOAT,
-            ts=INT,
-            day=INT,
-            day_volume=FLOAT,
-            next_size=FLOAT,
-        ),
+        *bucket_fields("true", config.vpin_window_buckets),
+        Field("values", FLOAT, (RANKED + 1,)),
+        Field("known", INT, (1,)),
+        Field("rank", FLOAT, (1,)),
     )
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
-        trades = frame.trades
-        inputs = (frame.ts, trades.ts, trades.amount, trades.side, frame.visible, fixed)
-        frame.call(_vpin, *inputs, state["imbalances"], state["open"], out.f64)
+        trades = (frame.trades.ts, frame.trades.amount, frame.deals[PLACE["side"]], frame.visible)
+        frame.call(_vpin, frame.ts, *trades, fixed, *(state[field.name] for field in fields), out.f64)
 
-    params = {"vpin_bucket_volume": volume}
-    return Family(
-        "vpin", 1, "volume-synchronised toxicity", _COLUMNS, run, (), fields, params, ("vpin",), ("*",), replays=True
-    )
+    params = {"vpin_bucket_volume": config.vpin_bucket_volume}
+    doc = "volume-synchronised toxicity"
+    needs, core, standard = ("trade_rows",), ("vpin",), ("*",)
+    return Family("vpin", 2, doc, _COLUMNS, run, needs, fields, params, core, standard, replays=True)
 
 
 @kernel
@@ -81,69 +59,45 @@ def _vpin(
     ts: I64,
     trade_ts: I64,
     amount: F64,
-    side: I8,
+    side: F64,
     visible: I64,
     fixed: float,
     imbalances: F64,
+    total: F64,
     state: AnyArray,
+    values: F64,
+    known: I64,
+    rank: F64,
     out: F64,
 ) -> None:
-    bucket = state[0]
+    bucket, most = state[0], len(imbalances) + RANKED + 2
     done = 0
     for i in range(len(ts)):
-        closed = bucket.closed
+        before = known[0]
         while done < visible[i]:
-            _choose_size(trade_ts[done], amount[done], fixed, bucket)
-            _fill(trade_ts[done], amount[done], side[done], imbalances, bucket)
+            choose_size(trade_ts[done], amount[done], fixed, bucket)
+            left = begin(amount[done], most, bucket)
+            while left > 0.0:
+                left = fill(trade_ts[done], left, side[done], bucket)
+                if left >= 0.0:
+                    close(abs(bucket.signed) / bucket.size, imbalances, total, bucket)
+                    if bucket.closed >= len(imbalances):
+                        values[known[0] % len(values)] = mean_imbalance(imbalances, total, bucket)
+                        known[0] += 1
             done += 1
-        _choose_size(ts[i], 0.0, fixed, bucket)
-        if bucket.closed > closed and bucket.closed >= len(imbalances):
-            bucket.vpin = imbalances.mean()
-        out[0, i] = bucket.vpin if bucket.closed >= len(imbalances) else math.nan
-        size = bucket.size if bucket.size > 0.0 else bucket.next_size
-        out[1, i] = ratio(bucket.fill, size)
+        choose_size(ts[i], 0.0, fixed, bucket)
+        if known[0] > before:
+            rank[0] = _rank(known[0], values)
+        out[0, i] = mean_imbalance(imbalances, total, bucket)
+        out[1, i] = ratio(bucket.fill, bucket.size if bucket.fill > 0.0 else bucket.next_size)
         out[2, i] = bucket.took_ns / 1e9 if bucket.closed > 0 else math.nan
+        out[3, i] = rank[0] if known[0] > 1 else math.nan
 
 
 @kernel
-def _choose_size(now: int, amount: float, fixed: float, bucket: Record) -> None:
-    """Set what the next bucket opens with; with "auto" (`fixed` 0) count the day's volume."""
-    if fixed > 0.0:
-        bucket.next_size = fixed
-        return
-    day = now // _DAY_NS
-    if day > bucket.day:
-        bucket.next_size = bucket.day_volume / BUCKETS_PER_DAY if day == bucket.day + 1 else 0.0
-        bucket.day, bucket.day_volume = day, 0.0
-    bucket.day_volume += amount
-
-
-@kernel
-def _fill(now: int, amount: float, side: int, imbalances: F64, bucket: Record) -> None:
-    """Let one trade fill buckets. An unknown side counts half and half, so nothing in the imbalance."""
-    left = amount
-    while left > 0.0:
-        if bucket.fill == 0.0:
-            bucket.size, bucket.started, bucket.signed = bucket.next_size, now, 0.0
-            if bucket.size == 0.0:
-                return
-            # Of a trade that fills the window many times over, only the last buckets can ever be seen.
-            most = BUCKETS_PER_TRADE_MAX * bucket.size
-            if left > most:
-                left = most / 2.0 + left % bucket.size
-        room = bucket.size - bucket.fill
-        if left < room:
-            bucket.fill += left
-            bucket.signed += side * left
-            return
-        bucket.signed += side * room
-        left -= room
-        _close(now, imbalances, bucket)
-
-
-@kernel
-def _close(now: int, imbalances: F64, bucket: Record) -> None:
-    imbalances[bucket.closed % len(imbalances)] = abs(bucket.signed) / bucket.size
-    bucket.closed += 1
-    bucket.took_ns = now - bucket.started
-    bucket.fill = bucket.size = 0.0
+def _rank(known: int, values: F64) -> float:
+    """Return the share of the values before the last one that are not above it; of none: NaN."""
+    last, count, below = values[(known - 1) % len(values)], min(known - 1, len(values) - 1), 0
+    for k in range(count):
+        below += values[(known - 2 - k) % len(values)] <= last
+    return ratio(float(below), float(count))
