@@ -16,8 +16,7 @@ def _plain(value: float) -> float:
 Seconds = Annotated[WholeNumber, Field(ge=1, le=86_400)]
 BasisPoints = Annotated[Number, AfterValidator(_plain), Field(gt=0, le=10_000)]
 BucketVolume = Annotated[Number, Field(gt=0, le=1_000_000_000)]
-Rate = Annotated[Number, Field(ge=0, le=1_000_000)]
-PositiveRate = Annotated[Number, Field(gt=0, le=1_000_000)]
+Rate = Annotated[Number, AfterValidator(_plain), Field(ge=0, le=1_000_000)]
 LEVELS_MAX = 1000
 Levels = Annotated[WholeNumber, Field(ge=1, le=LEVELS_MAX)]
 Step = Annotated[Number, Field(gt=0, le=1_000_000_000)]
@@ -140,18 +139,24 @@ class OrderbookProcessorOptions(Section):
         default=50, ge=1, le=100_000, description="Buckets that VPIN averages over."
     )
     hawkes_mu: list[Rate] = Field(
-        default=[],
+        default=[0, 0],
+        min_length=2,
         max_length=2,
-        description="Base rates of aggressive buys and sells, 1/s, for hawkes_lambda_*, fitted on the past; all three"
-        " hawkes_* or none.",
+        description="Base rates of aggressive buys and sells, 1/s, for hawkes_lambda_*: to be fitted on the past.",
     )
     hawkes_alpha: list[Rate] = Field(
-        default=[],
+        default=[0, 0, 0, 0],
+        min_length=4,
         max_length=4,
         description="What a trade adds to a rate at once, 1/s: to buys by a buy and by a sell, to sells by a buy and by"
         " a sell.",
     )
-    hawkes_beta: PositiveRate | None = Field(default=None, description="How fast that decays: exp(-beta * seconds).")
+    hawkes_beta: Number | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="How fast that decays, exp(-beta * seconds); without it hawkes_lambda_* are null.",
+    )
     max_state_staleness_seconds: Number = Field(
         default=300.0,
         gt=0,
@@ -199,14 +204,6 @@ class OrderbookProcessorOptions(Section):
                 f"ofi_levels ({self.ofi_levels}) must not exceed max_levels ({self.max_levels})",
                 "ofi_levels",
                 "max_levels",
-            )
-        if (len(self.hawkes_mu), len(self.hawkes_alpha), self.hawkes_beta is None) not in ((2, 4, False), (0, 0, True)):
-            raise rule(
-                f"hawkes_mu ({len(self.hawkes_mu)} numbers), hawkes_alpha ({len(self.hawkes_alpha)}) and hawkes_beta"
-                f" ({self.hawkes_beta}) must be two, four and one number, or none of them given",
-                "hawkes_mu",
-                "hawkes_alpha",
-                "hawkes_beta",
             )
         if self.spread_tight_percentile >= self.spread_wide_percentile:
             raise rule(

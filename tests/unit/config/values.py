@@ -40,6 +40,9 @@ VALUES: dict[str, list[Any]] = {
     "etl.channels.orderbook.processor_options.tick_size": [0.01, 5.0],
     "etl.channels.orderbook.processor_options.kyle_lambda_window": [20, 600],
     "etl.channels.orderbook.processor_options.vpin_bucket_volume": ["auto", 2.5, 1e-6],
+    "etl.channels.orderbook.processor_options.hawkes_mu": [[0.5, 0.25], [0.0, 2.0]],
+    "etl.channels.orderbook.processor_options.hawkes_alpha": [[0.5, 0.25, 0.1, 0.4], [1.0, 0.0, 0.0, 1.0]],
+    "etl.channels.orderbook.processor_options.hawkes_beta": [1.5, 20.0],
 }
 BY_NAME: dict[str, list[Any]] = {"endpoint_url": ["https://s3.example.com", "http://localhost:9000"]}
 #: Valid settings that every rule about two keys is content with, whichever single key is changed.

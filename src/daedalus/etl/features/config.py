@@ -21,7 +21,6 @@ _WHOLE_LISTS = (
     ("bar_durations", "seconds", 604_800),
 )
 FEATURE_SETS: tuple[Literal["core", "standard", "full"], ...] = ("core", "standard", "full")
-_HAWKES = "two numbers, with hawkes_alpha four and hawkes_beta one, or none of the three given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,7 @@ class FeatureConfig:
         Buckets that VPIN averages over.
     hawkes_mu, hawkes_alpha, hawkes_beta
         Parameters of `hawkes_lambda_*`, fitted on the past: base rates of buys and sells, 1/s; excitement of buys by
-        buys, of buys by sells, of sells by buys and of sells by sells, 1/s; decay, 1/s. Without them it is null.
+        buys, of buys by sells, of sells by buys and of sells by sells, 1/s; decay, 1/s, without which it is null.
     max_state_staleness_seconds
         A longer silence makes the next row a first row (S1); also the age limit of as-of values (W7).
     tick_size
@@ -121,8 +120,8 @@ class FeatureConfig:
     enable_vpin: bool = True
     vpin_bucket_volume: float | Literal["auto"] = 1.0
     vpin_window_buckets: int = 50
-    hawkes_mu: tuple[float, ...] = ()
-    hawkes_alpha: tuple[float, ...] = ()
+    hawkes_mu: tuple[float, ...] = (0.0, 0.0)
+    hawkes_alpha: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     hawkes_beta: float | None = None
     max_state_staleness_seconds: float = 300.0
     tick_size: float | None = None
@@ -197,10 +196,10 @@ class FeatureConfig:
         self._set("lot_size", _positive("lot_size", self.lot_size))
 
     def _check_hawkes(self) -> None:
-        given = len(tuple(self.hawkes_mu)), len(tuple(self.hawkes_alpha)), self.hawkes_beta is not None
-        _require(given in ((2, 4, True), (0, 0, False)), "hawkes_mu", self.hawkes_mu, _HAWKES)
-        for name in ("hawkes_mu", "hawkes_alpha"):
-            self._set(name, tuple(_real(name, value, 0.0) for value in getattr(self, name)))
+        for name, count in (("hawkes_mu", 2), ("hawkes_alpha", 4)):
+            values = tuple(_real(name, value, 0.0) for value in getattr(self, name))
+            _require(len(values) == count, name, values, f"{count} numbers")
+            self._set(name, values)
         if self.hawkes_beta is not None:
             self._set("hawkes_beta", _positive("hawkes_beta", self.hawkes_beta))
 

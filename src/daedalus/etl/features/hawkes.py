@@ -1,7 +1,7 @@
 """Intensities of a bivariate Hawkes process with given parameters (feature catalogue, section 9).
 
 lambda_a = mu_a + sum over b of alpha_ab * sum over trades of side b of exp(-beta * elapsed seconds). Parameters are to
-be fitted on the past, elsewhere; without them both columns are null.
+be fitted on the past, elsewhere; without beta both columns are null.
 """
 
 import math
@@ -22,7 +22,7 @@ def hawkes(config: FeatureConfig) -> Family | None:
     if not (config.compute_features and config.enable_stateful):
         return None
     columns = tuple(
-        Column(f"hawkes_lambda_{side}", "float64", "1/s", f"intensity of aggressive {side}s; null without hawkes_*")
+        Column(f"hawkes_lambda_{side}", "float64", "1/s", f"intensity of aggressive {side}s; null without hawkes_beta")
         for side in _SIDES
     )
     fields = (Field("sums", FLOAT, (2,)), Field("time", INT, (1,)))

@@ -2,8 +2,8 @@
 
 A trade of time t, side D, price p and mid m before it enters its windows at t + tau, with m' the last mid at or before
 then: realised 2 D (p - m') / m, impact 2 D (m' - m) / m, weighted by size. A row of exactly t + tau counts, and so does
-the next one of the same time, in its place. Null are: no side, no mid before, no mid at t + tau (W7). A trade that comes
-to light more than `_LATE_NS` after t + tau may find no mid.
+the next one of the same time, in its place. Null are: no side, no mid before, no mid at t + tau (W7). A trade that
+comes to light more than `_LATE_NS` after t + tau may find no mid.
 """
 
 import math

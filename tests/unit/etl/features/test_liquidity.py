@@ -67,7 +67,7 @@ def test_costs_are_weighted_by_size_and_leave_by_the_time_they_were_known() -> N
     rows = [touch(t, 99.0, 101.0) for t in (0.0, 6.0, 9.0, 65.999999, 66.0, 68.0)]
     deals = [Deal(1.0, 1.0, 1, 101.0), Deal(3.0, 3.0, -1, 100.5), Deal(4.0, 5.0, -1, 100.0)]
     got = column(rows, "realised_spread_bps_5_60s", deals)
-    assert got == pytest.approx([None, 200.0, (200.0 - 300.0) / 9.0, (200.0 - 300.0) / 9.0, -300.0 / 8.0, 0.0], abs=1e-9)
+    assert got == pytest.approx([None, 200.0, -100.0 / 9.0, -100.0 / 9.0, -300.0 / 8.0, 0.0], abs=1e-9)
 
 
 def test_a_trade_that_is_seen_late_still_finds_its_mid() -> None:
