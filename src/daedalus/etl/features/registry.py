@@ -24,8 +24,8 @@ from daedalus.etl.features.lob_inputs import lob_norm, lob_rel
 from daedalus.etl.features.microprice_stoikov import microprice_stoikov
 from daedalus.etl.features.normalised import check_templates, normalised
 from daedalus.etl.features.ofi_integrated import ofi_integrated
-from daedalus.etl.features.recovery import recovery
 from daedalus.etl.features.realised import realised
+from daedalus.etl.features.recovery import recovery
 from daedalus.etl.features.roll import roll
 from daedalus.etl.features.rolling_flow import rolling_flow
 from daedalus.etl.features.rolling_levels import rolling_levels
