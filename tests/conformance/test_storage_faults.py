@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daedalus.shared.errors import NotFoundError, TransientStorageError
+from daedalus.shared.errors import DeniedError, NotFoundError, TransientStorageError
 from daedalus.storage.clouds import S3Storage
 from daedalus.storage.retry import RetryPolicy
 from daedalus.testing.fault_proxy import FAULTS, FaultProxy
@@ -107,6 +107,20 @@ def test_without_a_network_it_gives_up_and_says_so(proxy: FaultProxy, s3_server:
     assert store.get("a") == b"1"
     with pytest.raises(NotFoundError):
         store.get("b")
+
+
+def test_denied_is_not_missing(s3_server: S3Server) -> None:
+    S3Storage(**s3_server.options("denied"), policy=PATIENT).put("there", b"1")
+    for wrong in ({"secret_access_key": "other"}, {"access_key_id": "other"}):
+        store = S3Storage(**s3_server.options("denied") | wrong, policy=PATIENT)
+        for key in ("there", "missing"):
+            for call in (store.get, store.head, store.delete, store.digest, store.folders):
+                with pytest.raises(DeniedError):
+                    call(key)
+            with pytest.raises(DeniedError, match="does not know these credentials"):
+                store.put(key, b"2")
+            with pytest.raises(DeniedError):
+                list(store.list(key))
 
 
 def test_a_slow_store_is_not_waited_for_without_end(s3_server: S3Server) -> None:

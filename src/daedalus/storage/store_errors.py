@@ -40,6 +40,8 @@ _REGION = _Meaning(StorageError, "the bucket is in another region: correct the r
 _FULL = _Meaning(StorageError, "the store is full or over its quota: make room or raise the quota")
 _DAMAGED = _Meaning(CorruptError, "the store refused the bytes, their checksum is wrong: they were damaged on the way")
 _TOO_LARGE = _Meaning(StorageError, "the object is larger than the store takes")
+# An answer to HEAD has no body, so that it cannot say what it is about; most often it is this.
+_REFUSED = _Meaning(StorageError, "the store refused the request: check the region, the address and the keys")
 _BUSY = _Meaning(TransientStorageError, "the store is busy and asks for fewer requests: it is tried again later")
 _BROKEN = _Meaning(TransientStorageError, "the store failed: it is tried again later")
 _UNREACHED = _Meaning(TransientStorageError, "no connection to the store: check the network and endpoint_url")
@@ -84,8 +86,8 @@ _BY_CODE: dict[str, _Meaning] = {
     **dict.fromkeys(("RequestTimeout", "OperationTimedOut", "IncompleteBody"), _CUT),
 }
 _BY_STATUS = {
-    401: _UNKNOWN_KEY, 403: _NO_RIGHT, 408: _CUT, 413: _TOO_LARGE, 429: _BUSY, 500: _BROKEN, 502: _BROKEN,
-    503: _BUSY, 504: _CUT, 507: _FULL,
+    301: _REGION, 400: _REFUSED, 401: _UNKNOWN_KEY, 403: _NO_RIGHT, 408: _CUT, 413: _TOO_LARGE, 429: _BUSY,
+    500: _BROKEN, 502: _BROKEN, 503: _BUSY, 504: _CUT, 507: _FULL,
 }  # fmt: skip
 # Without keys, the client asks the machine itself for those of its role.
 _ASKED_FOR_A_ROLE = ("://169.254.", "://metadata.google.internal", "/latest/api/token", "/latest/meta-data/iam")
@@ -140,6 +142,6 @@ def _meaning(name: str, text: str, status: int | None, code: str | None) -> _Mea
     if name in _BY_NAME:
         return _BY_NAME[name]
     if status is not None:
-        return _BY_STATUS.get(status, _BROKEN if status >= 500 else _Meaning(StorageError, "the store refused"))
+        return _BY_STATUS.get(status, _BROKEN if status >= 500 else _REFUSED)
     found = next((meaning for words, meaning in _BY_TEXT if words in text), None)
     return found or _Meaning(StorageError, f"the store's client failed ({name})")
