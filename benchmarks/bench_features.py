@@ -1,11 +1,15 @@
-"""Features beside the floor: decoding the Parquet file that they are computed from.
+"""Features beside their floor, decoding the Parquet that they come from, and beside a loop over rows in plain Python.
 
-One hour of a 20-level book at 10 Hz with 2 trades a second. Times are CPU seconds of one core, the best of several
-passes, so that a busy machine shows as little as it can.
+On an hour and a day of a 20-level book at 10 Hz with 2 trades a second. Every set runs in a process of its own. Times
+are CPU seconds, the best of several passes, so that a busy machine shows as little as it can; targets are marked PASS
+or SHORT.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,58 +20,45 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, trade_chunk
+from benchmarks.feature_market import LEVELS, ROWS, book_file, trade_file, write_hours
+from benchmarks.feature_run import BOOK_COLUMNS, compute
+from benchmarks.peers.row_loop import RowLoop, objects
+from benchmarks.recorded import ROOT
+from daedalus.etl.core.writing import FileFormat, parquet_options
+from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FEATURE_SETS, FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.shared.schemas import arrow_schema
+from daedalus.etl.features.live import FeatureEngine
+from daedalus.shared.events import BookSnapshot, pack_levels
 
-HZ, LEVELS, SECONDS, TRADES_PER_SECOND = 10, 20, 3600, 2
-ROWS = HZ * SECONDS
-CHUNK = 8192
-PASSES = 5
-START_US = 1_750_291_200_000_000
-
-
-def synthetic_book() -> pa.Table:
-    """Return bronze rows: a random walk on a 0.01 grid, log-normal sizes of which about one in six changes a row."""
-    rng = np.random.default_rng(1)
-    at = START_US + np.arange(ROWS) * (1_000_000 // HZ) + rng.integers(0, 20_000, ROWS)
-    tick = 1_000_000 + np.cumsum(rng.integers(-1, 2, ROWS))
-    width = np.maximum(1, np.cumsum(rng.integers(-1, 2, ROWS)) % 7)
-    columns = {"collected_at": at * 1000 + 30_000_000, "timestamp": at, "nonce": np.arange(ROWS)}
-    for side, sign in (("bids", -1), ("asks", 1)):
-        steps = np.cumsum(rng.integers(1, 4, (ROWS // 50, LEVELS)), axis=1).repeat(50, axis=0)
-        price = np.round((tick[:, None] + sign * (width[:, None] // 2 + steps)) * 0.01, 2)
-        columns[side] = _levels(price, _sizes(rng))
-    schema = arrow_schema("orderbook")
-    fill = {"capture_ts": at, "exchange": ["synthetic"] * ROWS, "symbol": ["BTC-USD"] * ROWS}
-    return pa.table([pa.array({**fill, **columns}[f.name], f.type) for f in schema], schema=schema)
+HOURS, PASSES, PEER_ROWS, LIVE_ROWS = 24, 3, 1000, 3000
+RATE_MIN = {"core": None, "standard": 200_000, "full": 30_000}
+FLOOR_MAX, PEER_MIN, PEAK_MIB_MAX, LIVE_US_MAX, TWO_MIN, LINEAR_MAX = 5.0, 100.0, 1024, 50.0, 1.8, 1.25
 
 
-def _sizes(rng: np.random.Generator) -> np.ndarray:
-    size = np.round(rng.lognormal(0.0, 1.0, (ROWS, LEVELS)), 4) + 0.0001
-    kept = np.where(rng.random((ROWS, LEVELS)) < 1 / 6, np.arange(ROWS)[:, None], 0)
-    return np.take_along_axis(size, np.maximum.accumulate(kept, axis=0), axis=0)
+def main() -> None:
+    """Print all of it."""
+    pa.set_cpu_count(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_hours(folder, HOURS)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        print(f"{HOURS} hours of {ROWS:,} rows, {size / HOURS / ROWS:.1f} bytes a row with trades")
+        floor, loop = floors(folder), row_loop(folder)
+        hour = {name: hour_of(name, folder, floor, loop) for name in FEATURE_SETS}
+        for name in FEATURE_SETS:
+            day_of(name, folder, hour[name])
+        two_symbols(folder)
+        for name in FEATURE_SETS:
+            live(name, folder)
 
 
-def _levels(price: np.ndarray, size: np.ndarray) -> pa.Array:
-    values = pa.StructArray.from_arrays([price.ravel(), size.ravel()], ["price", "size"])
-    return pa.ListArray.from_arrays(np.arange(0, ROWS * LEVELS + 1, LEVELS, dtype=np.int32), values)
-
-
-def synthetic_trades() -> pa.Table:
-    rng = np.random.default_rng(2)
-    count = SECONDS * TRADES_PER_SECOND
-    at = np.sort(START_US + rng.integers(0, SECONDS * 1_000_000, count))
-    columns = {"collected_at": at * 1000 + 30_000_000, "timestamp": at, "price": rng.normal(10_000.0, 1.0, count)}
-    columns |= {"amount": np.round(rng.lognormal(-2.0, 1.0, count), 4) + 0.0001}
-    columns |= {"side": rng.choice(["buy", "sell"], count)}
-    schema = arrow_schema("trades")
-    return pa.table([pa.array(columns.get(f.name, [None] * count), f.type) for f in schema], schema=schema)
+def verdict(is_met: bool, target: str) -> str:
+    return f"[{'PASS' if is_met else 'SHORT'}: {target}]"
 
 
 def best(work: Callable[[], object], passes: int = PASSES) -> float:
-    """Return the least CPU seconds of several passes, after one that compiles and warms up."""
+    """Return the least CPU seconds of several passes, after one that warms up."""
     work()
     times = []
     for _ in range(passes):
@@ -77,13 +68,19 @@ def best(work: Callable[[], object], passes: int = PASSES) -> float:
     return min(times)
 
 
-def decode_pyarrow(path: Path) -> None:
-    """Decode to contiguous [n, levels] arrays, all rows being full."""
-    table = pq.read_table(path, columns=["timestamp", "bids", "asks"], use_threads=False)
-    for name in ("bids", "asks"):
-        values = table.column(name).combine_chunks().values
-        for part in ("price", "size"):
-            np.ascontiguousarray(values.field(part).to_numpy().reshape(-1, LEVELS))
+def report(label: str, seconds: float, floor: float) -> None:
+    print(f"{label:46s} {ROWS / seconds:12,.0f} rows/s  {seconds / floor:6.2f} x decoding with Polars", flush=True)
+
+
+def floors(folder: Path) -> float:
+    """Print what decoding an hour to contiguous [rows, levels] arrays costs; return the seconds of Polars."""
+    path = book_file(folder, 0)
+    floor = best(lambda: decode_polars(path))
+    report("floor: decode with Polars", floor, floor)
+    report("       decode with PyArrow", best(lambda: decode_pyarrow(path)), floor)
+    reading = best(lambda: book_chunk(pq.read_table(path, columns=BOOK_COLUMNS, use_threads=False), LEVELS))
+    report("       read and clean, as the engine does", reading, floor)
+    return floor
 
 
 def decode_polars(path: Path) -> None:
@@ -94,58 +91,136 @@ def decode_polars(path: Path) -> None:
             np.ascontiguousarray(values.field(part).to_numpy().reshape(-1, LEVELS))
 
 
-def read(path: Path, max_levels: int) -> BookChunk:
-    columns = ["collected_at", "timestamp", "nonce", "bids", "asks"]
-    return book_chunk(pq.read_table(path, columns=columns, use_threads=False), max_levels)
+def decode_pyarrow(path: Path) -> None:
+    table = pq.read_table(path, columns=["timestamp", "bids", "asks"], use_threads=False)
+    for name in ("bids", "asks"):
+        values = table.column(name).combine_chunks().values
+        for part in ("price", "size"):
+            np.ascontiguousarray(values.field(part).to_numpy().reshape(-1, LEVELS))
 
 
-def compute(features: FeatureSet, book: BookChunk, trades: TradeChunk) -> None:
-    """Walk the hour in chunks, as a driver does; trades come with the chunk that they were received by."""
-    state, given = features.new_state(), 0
-    for start in range(0, len(book), CHUNK):
-        part = book.rows(start, min(start + CHUNK, len(book)))
-        upto = int(np.searchsorted(trades.collected_at, part.collected_at[-1], "right"))
-        state, outputs = features.apply(state, part, trades.rows(given, upto))
-        features.to_arrow(outputs)
-        given = upto
+def row_loop(folder: Path) -> dict[str, float]:
+    """Print what the core set costs a plain loop over rows that are Python objects already; return rows a second."""
+    books, trades = pq.read_table(book_file(folder, 0)), pq.read_table(trade_file(folder, 0))
+    rows, deals = objects(book_chunk(books, LEVELS), trade_chunk(trades), PEER_ROWS)
+    rates = {}
+    for label, loop in (("windows added up anew", RowLoop()), ("with running sums", RowLoop(running=True))):
+        started = time.process_time()
+        for row, received in zip(rows, deals, strict=True):
+            loop.row(row, received)
+        rates[label] = PEER_ROWS / (time.process_time() - started)
+        print(f"{f'peer: core in plain Python, {label}':46s} {rates[label]:9,.0f} rows/s  (reading not counted)")
+    return rates
 
 
-def live_us(features: FeatureSet, book: BookChunk) -> float:
-    """Return the median microseconds that one row costs, handed over by itself."""
-    state, times = features.new_state(), []
-    for k in range(3000):
-        row = book.rows(k, k + 1)
+def hour_of(name: str, folder: Path, floor: float, loop: dict[str, float]) -> float:
+    """Print the speed of a set over an hour; return the CPU seconds."""
+    features = FeatureSet(FeatureConfig(feature_set=name))
+    spent = best(lambda: sum(batch.num_rows for batch in compute(features, folder, 1)))
+    label = f"{name} ({len(features.columns)} columns): read, compute, to Arrow"
+    report(label, spent, floor)
+    rate = ROWS / spent
+    if name == "core":
+        print(f"    {verdict(spent / floor <= FLOOR_MAX, f'at most {FLOOR_MAX:g} times the floor')}")
+    if RATE_MIN[name]:
+        print(f"    {verdict(rate >= RATE_MIN[name], f'at least {RATE_MIN[name]:,} rows/s')}")
+    anew, running = (rate / peer for peer in loop.values())
+    met = verdict(anew >= PEER_MIN, f"at least {PEER_MIN:g} times") if name == "standard" else ""
+    print(f"    {anew:.0f} times the plain loop {met}, {running:.0f} times the one with running sums")
+    written, megabytes = silver(features, folder)
+    print(f"    silver write beside it: {ROWS / written:,.0f} rows/s, {megabytes * 1e6 / ROWS:,.0f} bytes a row")
+    return spent
+
+
+def silver(features: FeatureSet, folder: Path) -> tuple[float, float]:
+    """Return the CPU seconds and megabytes of writing an hour, as the executor writes it."""
+    table = pa.Table.from_batches(list(compute(features, folder, 1)))
+    path = folder / "silver.parquet"
+    options = parquet_options(table.schema, FileFormat((), "zstd", 3))
+    started = time.process_time()
+    pq.write_table(table, path, row_group_size=32_768, **options)
+    spent, size = time.process_time() - started, path.stat().st_size / 1e6
+    path.unlink()
+    return spent, size
+
+
+def worker(name: str, folder: Path, hours: int, *flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.feature_run", name, str(folder), str(hours), *flags]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def result(process: subprocess.Popen[str], line: str | None = None) -> dict[str, float]:
+    output, _ = process.communicate(line)
+    if process.returncode:
+        raise RuntimeError(f"a measurement failed with exit code {process.returncode}; its message is above")
+    return json.loads(output.splitlines()[-1])
+
+
+def day_of(name: str, folder: Path, hour_s: float) -> None:
+    """Print speed and peak memory over a day, in a process of its own."""
+    day = result(worker(name, folder, HOURS))
+    linear = day["cpu_s"] / HOURS / hour_s
+    print(
+        f"{f'{name}: the day':46s} {day['rows'] / day['cpu_s']:12,.0f} rows/s, {linear:.2f} x the hour's time a row "
+        f"{verdict(linear <= LINEAR_MAX, f'linear, at most {LINEAR_MAX:g}')}, peak memory {day['peak_mib']:.0f} MiB "
+        f"{verdict(day['peak_mib'] < PEAK_MIB_MAX, '< 1 GiB')}",
+        flush=True,
+    )
+
+
+def two_symbols(folder: Path) -> None:
+    """Print how much faster two processes do two symbols than one does them: wall time, as cores are what counts."""
+    one = min(together(1, folder) for _ in range(PASSES))
+    two = min(together(2, folder) for _ in range(PASSES))
+    gain = 2 * one / two
+    print(f"two symbols on two cores: {gain:.2f} times one {verdict(gain >= TWO_MIN, f'at least {TWO_MIN:g}')}")
+
+
+def together(count: int, folder: Path) -> float:
+    """Return the seconds until so many processes, started at the same time, have each computed two hours."""
+    processes = [worker("standard", folder, 2, "--wait") for _ in range(count)]
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return max(result(process)["wall_s"] for process in processes)
+
+
+def live(name: str, folder: Path) -> None:
+    """Print what one event through the live face takes."""
+    book = book_chunk(pq.read_table(book_file(folder, 0), columns=BOOK_COLUMNS).slice(0, LIVE_ROWS), LEVELS)
+    engine, times, arrow = FeatureEngine(FeatureConfig(feature_set=name)), [], []
+    for event in (snapshot(book, k) for k in range(LIVE_ROWS)):
         started = time.perf_counter_ns()
-        features.apply(state, row)
-        times.append(time.perf_counter_ns() - started)
-    return float(np.median(times)) / 1000.0
+        (rows,) = engine.update([event])
+        ended = time.perf_counter_ns()
+        times.append(ended - started)
+        assert rows.features.num_rows == 1
+        arrow.append(time.perf_counter_ns() - ended)
+    median, p99 = (float(np.percentile(times, q)) / 1000.0 for q in (50, 99))
+    target = verdict(median < LIVE_US_MAX, f"< {LIVE_US_MAX:g} us") if name == "core" else ""
+    print(
+        f"{name}: one book through FeatureEngine.update: median {median:.1f} us {target}, 99th percentile {p99:.0f} us;"
+        f" its row as Arrow, where asked for: {np.median(arrow) / 1000.0:.0f} us more"
+    )
 
 
-def report(label: str, seconds: float, floor: float) -> None:
-    print(f"{label:44s} {ROWS / seconds:12,.0f} rows/s  {seconds / floor:6.2f} x decoding with PyArrow")
-
-
-def main() -> None:
-    """Print rows per second of each stage and its ratio to the floor."""
-    pa.set_cpu_count(1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "book.parquet"
-        pq.write_table(synthetic_book(), path, compression="zstd", row_group_size=32_768)
-        trades = trade_chunk(synthetic_trades())
-        floor = best(lambda: decode_pyarrow(path))
-        report("floor: decode with PyArrow", floor, floor)
-        report("floor: decode with Polars", best(lambda: decode_polars(path)), floor)
-        report("read and clean (book_chunk)", best(lambda: read(path, LEVELS)), floor)
-        book = read(path, LEVELS)
-        sets = {name: FeatureConfig(feature_set=name) for name in FEATURE_SETS}
-        for label, config in sets.items():
-            features = FeatureSet(config)
-            count = len(features.columns)
-            alone = best(lambda features=features: compute(features, book, trades))
-            report(f"{label} ({count} columns): compute, to Arrow", alone, floor)
-            both = best(lambda features=features: compute(features, read(path, LEVELS), trades))
-            report(f"{label} ({count} columns): read, compute, to Arrow", both, floor)
-            print(f"{label}: one row by itself takes {live_us(features, book):.0f} us (median, wall)")
+def snapshot(book: object, k: int) -> BookSnapshot:
+    """Return a row as the event that a collector yields."""
+    sides = [
+        pack_levels(list(zip(price[k].tolist(), size[k].tolist(), strict=True)))
+        for price, size in ((book.bid_price, book.bid_size), (book.ask_price, book.ask_size))
+    ]
+    return BookSnapshot(
+        collected_at=int(book.collected_at[k]),
+        exchange="synthetic",
+        symbol="BTC-USD",
+        timestamp=int(book.ts[k]) // 1000,
+        nonce=int(book.seq[k]),
+        bids=sides[0],
+        asks=sides[1],
+    )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """The core set as one would write it without this library: a loop over rows in plain Python.
 
-Nothing foolish in it: sums over windows are kept as rows come and go, quantiles by a sorted list. It takes rows and
-trades as Python objects, so that reading is not counted against it, and expects an orderly market: no gap in the
-recording, both sides there.
+Quantiles come from a sorted list; windows are queues of rows. It takes rows and trades as Python objects, so that
+reading is not counted against it, and expects an orderly market: no gap in the recording, both sides there.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left, insort
 from collections import deque
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmarks.peers.row_loop_trades import Kyle, Vpin
+from daedalus.etl.features.chunks import BookChunk, TradeChunk
 
 HORIZONS = (1, 5, 15, 30, 60, 300, 900)
 BANDS = (5.0, 10.0, 25.0, 50.0, 100.0)
@@ -40,33 +43,65 @@ class Deal(NamedTuple):
     side: int
 
 
-class Sums:
-    """Sums of a few values over (ts - seconds, ts]."""
+def objects(book: BookChunk, trades: TradeChunk, rows: int) -> tuple[list[Book], list[list[Deal]]]:
+    """Return the first rows as objects, each with the trades received by then."""
+    bids, asks = (
+        [list(zip(p, q, strict=True)) for p, q in zip(price[:rows].tolist(), size[:rows].tolist(), strict=True)]
+        for price, size in ((book.bid_price, book.bid_size), (book.ask_price, book.ask_size))
+    )
+    times = (book.ts[:rows].tolist(), book.collected_at[:rows].tolist(), book.seq[:rows].tolist())
+    books = [Book(*fields) for fields in zip(*times, bids, asks, strict=True)]
+    columns = (trades.ts, trades.collected_at, trades.price, trades.amount, trades.side)
+    deals = [Deal(*fields) for fields in zip(*(column.tolist() for column in columns), strict=True)]
+    edges = [0, *np.searchsorted(trades.collected_at, book.collected_at[:rows], "right").tolist()]
+    return books, [deals[first:last] for first, last in itertools.pairwise(edges)]
 
-    def __init__(self, seconds: int, count: int) -> None:
-        self.length, self.rows, self.sums = seconds * 1_000_000_000, deque(), [0.0] * count
+
+class Sums:
+    """Sums of a few values over (ts - seconds, ts].
+
+    Added up anew at every row, the straightforward way; or kept as rows come and go, which is faster and drifts.
+    """
+
+    def __init__(self, seconds: int, count: int, running: bool) -> None:
+        self.length, self.rows, self.running = seconds * 1_000_000_000, deque(), [0.0] * count if running else None
+        self.count = count
 
     def add(self, ts: int, values: tuple[float, ...]) -> None:
         self.rows.append((ts, values))
-        for c, value in enumerate(values):
-            self.sums[c] += value
+        if self.running is not None:
+            for c, value in enumerate(values):
+                self.running[c] += value
 
     def evict(self, now: int) -> None:
         while self.rows and self.rows[0][0] <= now - self.length:
-            for c, value in enumerate(self.rows.popleft()[1]):
-                self.sums[c] -= value
+            gone = self.rows.popleft()[1]
+            if self.running is not None:
+                for c, value in enumerate(gone):
+                    self.running[c] -= value
+
+    def sums(self) -> list[float]:
+        if self.running is not None:
+            return self.running
+        return [sum(values[c] for _, values in self.rows) for c in range(self.count)]
 
 
 class RowLoop:
-    """Computes the core set, one row after the other."""
+    """Computes the core set, one row after the other.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    running
+        Whether sums over windows are kept instead of added up anew.
+    """
+
+    def __init__(self, running: bool = False) -> None:
         self.before: Book | None = None
         self.mid = self.velocity = math.nan
         self.changed_at = 0
         self.waiting: deque[Deal] = deque()
-        self.windows = [Sums(w, 9) for w in HORIZONS]
-        self.trades = [Sums(w, 1) for w in HORIZONS]
+        self.windows = [Sums(w, 9, running) for w in HORIZONS]
+        self.trades = [Sums(w, 1, running) for w in HORIZONS]
         self.recent: deque[float] = deque()
         self.ordered: list[float] = []
         self.kyle, self.vpin = Kyle(), Vpin()
@@ -121,6 +156,7 @@ class RowLoop:
         mid = (b + a) / 2.0
         out["mid"], out["spread"], out["spread_bps"] = mid, a - b, (a - b) / mid * 1e4
         out["microprice"] = (qb * a + qa * b) / (qb + qa)
+        out["microprice_dev_bps"] = (out["microprice"] - mid) / mid * 1e4
         for k in range(LEVELS):
             qb, qa = book.bids[k][1], book.asks[k][1]
             out[f"imbalance_l{k}"] = (qb - qa) / (qb + qa)
@@ -130,6 +166,8 @@ class RowLoop:
         for count in LEVEL_SETS:
             qb, qa = (sum(q for _, q in side[:count]) for side in (book.bids, book.asks))
             out[f"imbalance_n{count}"] = (qb - qa) / (qb + qa)
+            if count == 5:
+                out["depth_bid_n5"], out["depth_ask_n5"] = qb, qa
         bands: dict[str, list[float]] = {}
         for side, levels, sign in (("bid", book.bids, -1.0), ("ask", book.asks, 1.0)):
             found = bands[side] = [0.0] * len(BANDS)
@@ -201,13 +239,13 @@ class RowLoop:
             window.add(ts, values)
             window.evict(ts)
             trades.evict(ts)
-            ofi, mlofi, squares, n, total, total2, tight, wide, known = window.sums
+            ofi, mlofi, squares, n, total, total2, tight, wide, known = window.sums()
             out[f"ofi_sum_{w}s"], out[f"mlofi_decay_sum_{w}s"] = ofi, mlofi
             out[f"rvol_{w}s"] = math.sqrt(max(0.0, squares))
             out[f"spread_regime_tight_frac_{w}s"] = tight / known if known > 0.5 else None
             out[f"spread_regime_wide_frac_{w}s"] = wide / known if known > 0.5 else None
             out[f"depth_var_n5_{w}s"] = max(0.0, total2 - total * total / n) / (n - 1.0) if n > 1.5 else None
-            out[f"tfi_{w}s"] = trades.sums[0] if trades.rows else 0.0
+            out[f"tfi_{w}s"] = trades.sums()[0] if trades.rows else 0.0
 
 
 def _quantile(ordered: list[float], q: float) -> float:
