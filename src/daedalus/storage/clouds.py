@@ -75,6 +75,8 @@ class S3Storage(ObjectStorage):
                 credential_provider=_fixed(access_key_id, secret_access_key, session_token),
                 checksum_algorithm="SHA256",
                 copy_if_not_exists=_COPY_NEW,
+                # The answer to a deletion of many says of each whether it failed, which is easily overlooked.
+                disable_bulk_delete=True,
                 **given,  # type: ignore[arg-type]
             )
         given |= {name: value for name, value in keys.items() if value is not None}

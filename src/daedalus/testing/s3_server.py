@@ -69,8 +69,15 @@ def binary() -> Path:
     return Path(sys.executable).with_name("weed")
 
 
-def start(folder: Path) -> S3Server:
+def start(folder: Path, config: Path | None = None) -> S3Server:
     """Start a server that keeps its files in a folder; return when it answers.
+
+    Parameters
+    ----------
+    folder
+        Of its files and its log.
+    config
+        SeaweedFS' own file of identities and policies, in place of the one identity that may do everything.
 
     Raises
     ------
@@ -81,7 +88,9 @@ def start(folder: Path) -> S3Server:
     for _ in range(3):
         ports = _free_ports()
         with (folder / "weed.log").open("wb") as log:
-            process = subprocess.Popen(_command(folder, ports), env=_environment(), stdout=log, stderr=log, cwd=folder)
+            process = subprocess.Popen(
+                _command(folder, ports, config), env=_environment(config), stdout=log, stderr=log, cwd=folder
+            )
         if _answers(ports["s3"], process):
             _started[process.pid] = process
             return S3Server(process.pid, ports["s3"])
@@ -91,9 +100,9 @@ def start(folder: Path) -> S3Server:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[S3Server]:
-    """Run a server for the length of a block."""
-    server = start(folder)
+def running(folder: Path, config: Path | None = None) -> Iterator[S3Server]:
+    """Run a server for the length of a block. See `start`."""
+    server = start(folder, config)
     try:
         yield server
     finally:
@@ -150,18 +159,21 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _command(folder: Path, ports: Mapping[str, int]) -> list[str]:
+def _command(folder: Path, ports: Mapping[str, int], config: Path | None) -> list[str]:
     data = folder / "data"
     data.mkdir(exist_ok=True)
     numbers = [f"-{name}.port={port}" for name, port in ports.items()]
     numbers += [f"-{name}.port.grpc={port + _GRPC}" for name, port in ports.items()]
     here = [f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     off = ["-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    return [str(binary()), "mini", *here, *off, *numbers]
+    rights = [f"-s3.config={config}"] if config else []
+    return [str(binary()), "mini", *here, *off, *numbers, *rights]
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+def _environment(config: Path | None) -> dict[str, str]:
+    """Return the environment, with the credentials of the one identity unless a file names others."""
+    keys = {} if config else {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("AWS_")}, **keys}
 
 
 def _free_ports() -> dict[str, int]:
