@@ -136,7 +136,7 @@ class ObjectStorage:
         def copy() -> ObjectInfo:
             result = self._explained(key, lambda: obstore.get(self._store, key))
             info = _info(key, result.meta, result.attributes)
-            pieces = self._pieces(key, result.stream(min_chunk_size=_PIECE_BYTES))
+            pieces = self._pieces(key, result.stream(min_chunk_size=_PIECE_BYTES), info.size)
             with explained(path):
                 got = publish_stream(pieces, path, sha256=sha256 or info.sha256, overwrite=overwrite)
             return ObjectInfo(key, info.size, info.modified_at, info.etag, got)
@@ -261,9 +261,15 @@ class ObjectStorage:
             raise AlreadyExistsError(f"{self._url}/{key} exists already, with other bytes, and is never overwritten")
         return True
 
-    def _pieces(self, key: str, stream: Iterator[bytes]) -> Iterator[bytes]:
+    def _pieces(self, key: str, stream: Iterator[bytes], size: int) -> Iterator[bytes]:
+        """Yield a body piece by piece; one that ends early is an error also where no SHA-256 would tell."""
         while (piece := self._explained(key, lambda: next(stream, None))) is not None:
+            size -= len(piece)
             yield piece
+        if size:
+            raise TransientStorageError(
+                f"{self._url}/{key}: {abs(size):,} bytes too {'few' if size > 0 else 'many'} came"
+            )
 
     def _call(self, key: str, operation: Callable[[], T]) -> T:
         """Do something with the store, again and again where that may help."""
