@@ -179,6 +179,17 @@ class OrderbookProcessorOptions(Section):
         " pattern of columns (spread_bps_z_300s, ofi_sum_*_rank_1000).",
     )
 
+    crossed_policy: Literal["flag", "null"] = Field(
+        default="flag",
+        description="What a crossed or locked book does: flag computes it as it is and marks it, null leaves its row"
+        " empty and it out of all that follows.",
+    )
+    require_full_window: bool = Field(
+        default=False, description="Columns over a time window are null until the stream is as old as the window."
+    )
+    reset_windows_on_gap: bool = Field(
+        default=False, description="A reset empties the windows; otherwise they lose their rows by time alone."
+    )
     tick_size: Step | None = Field(
         default=None, description="Price step of the market; without it the columns in ticks are null."
     )

@@ -76,6 +76,12 @@ class FeatureConfig:
         buys, of buys by sells, of sells by buys and of sells by sells, 1/s; decay, 1/s, without which it is null.
     max_state_staleness_seconds
         A longer silence makes the next row a first row (S1); also the age limit of as-of values (W7).
+    crossed_policy
+        What a crossed or locked book does (B5): "flag" computes it as it is, "null" leaves it out of everything.
+    require_full_window
+        Whether columns over a time window are null until the stream is as old as the window (W5).
+    reset_windows_on_gap
+        Whether a reset empties the windows over rows and trades (S3).
     tick_size
         Price step of the market; None leaves tick features null (B6).
     lot_size
@@ -124,6 +130,9 @@ class FeatureConfig:
     hawkes_alpha: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     hawkes_beta: float | None = None
     max_state_staleness_seconds: float = 300.0
+    crossed_policy: Literal["flag", "null"] = "flag"
+    require_full_window: bool = False
+    reset_windows_on_gap: bool = False
     tick_size: float | None = None
     lot_size: float = 1.0
     norm_days: int = 5
@@ -142,6 +151,7 @@ class FeatureConfig:
         self._set("bands_bps", _ascending_bands(self.bands_bps))
         for name, unit, high in _WHOLE_LISTS:
             self._set(name, _whole_list(name, getattr(self, name), unit, high))
+        _require(self.crossed_policy in ("flag", "null"), "crossed_policy", self.crossed_policy, "flag or null")
         _require(self.feature_set in FEATURE_SETS, "feature_set", self.feature_set, " or ".join(FEATURE_SETS))
         self._set("include", _names("include", self.include))
         self._set("exclude", _names("exclude", self.exclude))

@@ -17,7 +17,7 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from daedalus.etl.features import beside_books, stream
+from daedalus.etl.features import beside_books, policies, stream
 from daedalus.etl.features.base import Family, Field, Frame, Outputs, Plan
 from daedalus.etl.features.calls import Caller, directly
 from daedalus.etl.features.chunks import NO_TRADES, BookChunk, TradeChunk, no_books
@@ -81,6 +81,8 @@ class FeatureSet:
         self.columns: tuple[Column, ...] = self._plan.columns
         self.layout: dict[str, tuple[Field, ...]] = {"stream": _STREAM_FIELDS[table]}
         self.layout.update({family.name: family.fields for family in self.families if family.fields})
+        if not policies.is_plain(config):
+            self.layout["policies"] = policies.FIELDS
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
@@ -95,7 +97,8 @@ class FeatureSet:
             for family in self.families
         ]
         names = [column.name for column in self.columns]
-        common = [STREAM_VERSION, self.table, self.levels, self.config.staleness_ns, names]
+        asked = [getattr(self.config, name) for name in policies.OPTIONS]
+        common = [STREAM_VERSION, self.table, self.levels, self.config.staleness_ns, names, asked]
         return hashlib.sha256(json.dumps([common, parts], sort_keys=True).encode()).hexdigest()
 
     def new_state(self) -> State:
@@ -138,18 +141,27 @@ class FeatureSet:
         book = book or no_books(self.levels)
         if book.bid_price.shape[1] != self.levels:
             raise SchemaError(f"the book has {book.bid_price.shape[1]} levels, this table takes {self.levels}")
-        trades = trades or NO_TRADES
-        frame = self.begin(state, book, trades, tickers or NO_TICKERS)
+        trades, tickers = trades or NO_TRADES, tickers or NO_TICKERS
+        if not policies.is_plain(self.config):
+            return state, policies.apply(self, state, book, trades, tickers)
+        return state, self.fold(state, book, trades, tickers)[1]
+
+    def fold(self, state: State, book: BookChunk, trades: TradeChunk, tickers: TickerChunk) -> tuple[Frame, Outputs]:
+        """Do what `apply` does, the options of `policies` aside; return also what the families saw."""
+        frame = self.begin(state, book, trades, tickers)
         for number in range(len(self.families)):
             self.run(state, frame, number)
+        if not policies.is_plain(self.config):
+            policies.blank_partial_windows(frame, state, self)
         if self.table == "trades" and frame.rows < len(trades):
-            return state, frame.outputs.spread(len(trades), frame.all_ts, frame.all_late)
-        return state, frame.outputs
+            return frame, frame.outputs.spread(len(trades), frame.all_ts, frame.all_late)
+        return frame, frame.outputs
 
     @cached_property
     def replays(self) -> bool:
         """Whether a row by itself can be computed by `one_row.OneRow`."""
-        return self.table == "orderbook" and all(family.replays for family in self.families)
+        plain = policies.is_plain(self.config)
+        return plain and self.table == "orderbook" and all(family.replays for family in self.families)
 
     def begin(
         self, state: State, book: BookChunk, trades: TradeChunk, tickers: TickerChunk, call: Caller = directly

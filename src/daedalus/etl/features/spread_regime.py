@@ -21,7 +21,7 @@ from daedalus.etl.features.jit import kernel
 from daedalus.etl.features.streaming import quantile, replace_ordered
 from daedalus.shared.schemas import Column
 
-#: Rows before which there is no regime.
+#: Rows before which there is no regime, unless whole windows are asked for.
 ROWS_MIN = 100
 _DOC = "-1 tight, +1 wide, 0 between, against quantiles of the rows strictly before; null until 100 rows before"
 
@@ -32,6 +32,7 @@ def spread_regime(config: FeatureConfig) -> Family | None:
         return None
     reference = config.spread_regime_window
     low, high = config.spread_tight_percentile, config.spread_wide_percentile
+    least = reference if config.require_full_window else ROWS_MIN
     fields = (
         Field("recent", FLOAT, (reference,)),
         Field("ordered", FLOAT, (reference,)),
@@ -40,22 +41,25 @@ def spread_regime(config: FeatureConfig) -> Family | None:
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         spread = frame.floats("spread_bps")
-        frame.call(_regime, spread, low, high, state["recent"], state["ordered"], state["count"], out.i8[0])
+        arrays = (state[field.name] for field in fields)
+        frame.call(_regime, spread, low, high, least, *arrays, out.i8[0])
 
     columns = (Column("spread_regime", "int8", "-1/0/1", _DOC),)
-    params = {"tight": low, "wide": high}
+    params = {"tight": low, "wide": high, "least": least}
     return Family(
         "spread_regime", 1, "regime of the spread", columns, run, ("spread_bps",), fields, params, ("*",), replays=True
     )
 
 
 @kernel
-def _regime(spread: F64, low: float, high: float, recent: F64, ordered: F64, state: AnyArray, out: I8) -> None:
+def _regime(
+    spread: F64, low: float, high: float, least: int, recent: F64, ordered: F64, state: AnyArray, out: I8
+) -> None:
     """`recent` is a ring of the reference rows (NaN for null), `ordered` the values among them, ascending."""
     count = state[0]
     for i in range(len(spread)):
         out[i] = NULL_INT8
-        if count.rows >= ROWS_MIN and count.ordered > 0 and not math.isnan(spread[i]):
+        if count.rows >= least and count.ordered > 0 and not math.isnan(spread[i]):
             wide = spread[i] >= quantile(ordered, count.ordered, high)
             tight = spread[i] <= quantile(ordered, count.ordered, low)
             out[i] = -1 if tight else int(wide)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from tests.references.markets import Row, touch
-from tests.unit.etl.features.helpers import column
+from daedalus.etl.features.config import FeatureConfig
+from daedalus.etl.features.engine import FeatureSet
+from tests.references.markets import Row, book, touch
+
+FAMILIES = ["recovery", "depth_variance", "depth_moments", "spread_moments"]
+FEATURES = FeatureSet(FeatureConfig(max_levels=1, horizons=(5,), feature_set="full"), FAMILIES)
+
+
+def column(rows: list[Row], name: str) -> list[float | None]:
+    made = FEATURES.to_arrow(FEATURES.apply(FEATURES.new_state(), book(rows, 1))[1])
+    values: list[float | None] = made.column(name).to_pylist()
+    return values
 
 
 def test_a_depleted_bid_recovers_at_nine_tenths_of_its_minute() -> None:
@@ -38,10 +48,10 @@ def test_a_side_without_size_in_the_minute_before_never_recovers() -> None:
 
 def test_constant_rows_have_no_deviation_after_a_spike() -> None:
     rows = [touch(float(k), 99.0, 101.0, 1.3 if k != 3 else 1e9, 0.7) for k in range(12)]
-    assert column(rows, "depth_var_n5_5s", horizons=(5,))[8:] == [0.0] * 4
-    assert column(rows, "depth_cv_n5_5s", horizons=(5,))[8:] == [0.0] * 4
+    assert column(rows, "depth_var_n5_5s")[8:] == [0.0] * 4
+    assert column(rows, "depth_cv_n5_5s")[8:] == [0.0] * 4
 
 
 def test_a_z_score_against_constant_rows_is_null_after_a_spike() -> None:
     rows = [touch(float(k), 99.0, 101.0 if k not in (3, 11) else 1e9, 1.3, 0.7) for k in range(12)]
-    assert column(rows, "spread_z_5s", horizons=(5,))[9:] == [None] * 3
+    assert column(rows, "spread_z_5s")[9:] == [None] * 3
