@@ -42,12 +42,13 @@ CHANGED: dict[str, object] = {
     "reset_windows_on_gap": True,
     "tick_size": None,
     "lot_size": 0.01,
+    "normalise": ("mid_rank_10",),
     "feature_set": "core",
     "include": (*INCLUDED, "gini_bid"),
     "exclude": ("vpin",),
 }
-# Read by the transform that makes time bars.
-ELSEWHERE = {"bar_durations"}
+# Read by the transform that makes time bars; of days; tested with their families.
+ELSEWHERE = {"bar_durations", "norm_days", "microprice_calibration", "hawkes_mu", "hawkes_alpha", "hawkes_beta"}
 
 
 def computed(config: FeatureConfig) -> dict[str, bytes]:
@@ -101,7 +102,7 @@ def test_without_state_only_static_families_stay() -> None:
     names = [family.name for family in FeatureSet(FeatureConfig(enable_stateful=False)).families]
     assert names == ["identity", "levels", "touch", "depth"]
     full = FeatureSet(FeatureConfig(enable_stateful=False, feature_set="full"))
-    assert [family.name for family in full.families] == [*names, "cost", "shape"]
+    assert [family.name for family in full.families] == [*names, "cost", "shape", "microprice_stoikov", "lob_rel"]
 
 
 def test_ofi_levels_beyond_the_book_do_not_exist() -> None:
