@@ -23,7 +23,9 @@ def test_each_set_has_the_one_before() -> None:
 
 
 def test_include_and_exclude_take_families_columns_and_patterns() -> None:
-    got = names(feature_set="core", include=("hhi_*", "rv_60s", "decayed_*"), exclude=("vpin", "levels", "imbalance_l?"))
+    got = names(
+        feature_set="core", include=("hhi_*", "rv_60s", "decayed_*"), exclude=("vpin", "levels", "imbalance_l?")
+    )
     assert {"hhi_bid", "hhi_ask", "rv_60s", "intensity_ratio", "imbalance_l10", "imbalance_n1"} <= set(got)
     assert not {"vpin", "bid_price_l0", "imbalance_l3", "rv_5s"} & set(got)
     assert "ts" in names(exclude=("identity",))
