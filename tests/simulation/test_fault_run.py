@@ -24,7 +24,7 @@ from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.shared.clock import SystemClock
 from daedalus.testing import faulty_market
 from daedalus.testing.faulty_market import Exchange, Happened, Listening, Spec
-from daedalus.testing.invariants import Ledger, assert_books_are_true, find_silent_losses
+from daedalus.testing.invariants import FOREVER, Ledger, assert_books_are_true, find_silent_losses
 from daedalus.testing.lake import read_channel, unfinished
 
 SOURCE = "all"
@@ -48,6 +48,8 @@ SEED = int(os.environ.get("DAEDALUS_FAULT_RUN_SEED", "20"))
 FAULTS = round(2000 * SECONDS / 600)
 #: Silence after which a connection counts as dead; silences of the market's are longer.
 STALL_S = 1.5
+#: What happened so long before the end has been told, on a busy machine too.
+LAG_S = 2.0
 
 
 def collectors_of(exchange, url, clock, paces):
@@ -137,7 +139,6 @@ async def run(base, spec, *, warm_s, settle_s):
             await asyncio.wait([hearing], timeout=max(1.0, spec.seconds / 20))
             memory_mb.append(rss_mb())
         happened = await hearing
-        healed_ns = clock.now_ns() + int(settle_s * 0.6e9)
         await asyncio.sleep(settle_s)
         survivors = task_names()
         memory_mb.append(rss_mb())
@@ -153,10 +154,13 @@ async def run(base, spec, *, warm_s, settle_s):
         for e, where in zip(spec.exchanges, listening, strict=True)
     ]
     truth = [
-        faulty_market.truth(e, where.start_us, us)
+        (
+            *faulty_market.truth(e, where.start_us, us),
+            (until_us * 1000 - int(LAG_S * 1e9), us - int(LAG_S * 1e6 * e.speed)),
+        )
         for e, where, us in zip(spec.exchanges, listening, until, strict=True)
     ]
-    return happened, sent, truth, stats, healed_ns, memory_mb
+    return happened, sent, truth, stats, memory_mb
 
 
 def task_names():
@@ -165,21 +169,30 @@ def task_names():
     return {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(lasting)}
 
 
-def check_trades(base, exchange, trades, ledger, healed_ns):
+def check_end(who, expected, received, told, intervals):
+    """What happened last, and long enough before the end to have been told, was received or is in the ledger."""
+    last = max((index for index, key in enumerate(expected) if key in received), default=-1)
+    told_ns, told_us = told
+    tail = [key for key, time_us in list(expected.items())[last + 1 :] if time_us < told_us]
+    is_open = any(start < told_ns and end == FOREVER for start, end in intervals)
+    assert not tail or is_open, f"{who}: it did not come back: {len(tail)} since {tail[0]} are missing"
+
+
+def check_trades(base, exchange, trades, ledger, told):
     rows = read_channel(base, "trades", SOURCE).filter(pl.col("exchange") == exchange.name)
     for product, expected in trades.items():
         mine = rows.filter(pl.col("symbol") == product)
         received = {int(i): t for i, t in mine.select("trade_id", "collected_at").rows()}
         who = f"{exchange.name} {product}"
         assert len(received) == mine.height, f"{who}: a trade was recorded twice"
-        assert received.keys() <= set(expected), f"{who}: trades that never happened"
-        assert max(received.values()) > healed_ns, f"{who}: trades did not come back"
-        intervals = ledger.intervals(exchange.name, product, "trades", received.values())
-        lost = [(expected[a], expected[b]) for a, b in find_silent_losses(expected, received, intervals)]
+        assert received.keys() <= expected.keys(), f"{who}: trades that never happened"
+        intervals, ids = ledger.intervals(exchange.name, product, "trades", received.values()), list(expected)
+        check_end(who, expected, received, told, intervals)
+        lost = [(ids[a], ids[b]) for a, b in find_silent_losses(ids, received, intervals)]
         assert not lost, f"{who}: trades lost in silence: {lost}"
 
 
-def check_changes(base, exchange, changes, ledger, healed_ns):
+def check_changes(base, exchange, changes, ledger, told):
     """Of a venue that tells of each change as it is: every one is recorded once, whole, or in the ledger."""
     rows = read_channel(base, "l2", SOURCE).filter((pl.col("exchange") == exchange.name) & ~pl.col("is_snapshot"))
     for product, counts in changes.items():
@@ -189,23 +202,23 @@ def check_changes(base, exchange, changes, ledger, healed_ns):
         wrong = [(t, n, counts.get(t)) for t, n, _ in found if counts.get(t) != n]
         assert not wrong, f"{who}: changes recorded twice, in part, or that never happened: {wrong[:5]}"
         received = {t: now for t, _, now in found}
-        assert max(received.values()) > healed_ns, f"{who}: changes did not come back"
         expected = sorted(counts)
         intervals = ledger.intervals(exchange.name, product, "l2", received.values())
+        check_end(who, {time: time for time in expected}, received, told, intervals)
         lost = find_silent_losses(expected, received, intervals)
         assert not lost, f"{who}: changes lost in silence: {[(expected[a], expected[b]) for a, b in lost]}"
 
 
 async def record_and_check(base, spec, *, warm_s, settle_s):
     with capture_logs() as logs:
-        happened, sent, truth, stats, healed_ns, memory = await run(base, spec, warm_s=warm_s, settle_s=settle_s)
+        happened, sent, truth, stats, memory = await run(base, spec, warm_s=warm_s, settle_s=settle_s)
     assert [log for log in logs if log["event"] in ("collector_failed", "connection_refused", "event_unwritable")] == []
     assert stats.dropped == 0 and unfinished(base) == []
     ledger = Ledger(base, SOURCE)
-    for exchange, (trades, changes) in zip(spec.exchanges, truth, strict=True):
-        check_trades(base, exchange, trades, ledger, healed_ns)
+    for exchange, (trades, changes, told) in zip(spec.exchanges, truth, strict=True):
+        check_trades(base, exchange, trades, ledger, told)
         if exchange.name == "coinbase":
-            check_changes(base, exchange, changes, ledger, healed_ns)
+            check_changes(base, exchange, changes, ledger, told)
         assert_books_are_true(base, exchange.name, exchange.products, SOURCE)
     return happened, sent, stats, ledger, memory
 

@@ -71,14 +71,21 @@ class Happened(msgspec.Struct):
     frames: int
 
 
-def truth(exchange: Exchange, start_us: int, until_us: int) -> tuple[dict[str, list[int]], dict[str, dict[int, int]]]:
-    """Return what happened in a market: trade ids, and number of changes by time (us), of each product, in order."""
+def truth(
+    exchange: Exchange, start_us: int, until_us: int
+) -> tuple[dict[str, dict[int, int]], dict[str, dict[int, int]]]:
+    """Return what happened in a market: time (us) by trade id, and number of changes by time, of each product, in order.
+
+    Trades begin with those that were past at the start: whoever comes then is told of them, and a recorder to whom that
+    did not get through takes them for missed when it hears of them later.
+    """
     market = SyntheticMarket(exchange.products, exchange.seed, start_us, exchange.rate)
-    trades: dict[str, list[int]] = {product: [] for product in exchange.products}
+    past = market.view.trades
+    trades = {product: {int(t.trade_id): t.time_us for t in past[product]} for product in exchange.products}
     changes: dict[str, dict[int, int]] = {product: {} for product in exchange.products}
     for update in market.advance(until_us):
         if isinstance(update, TradeTick):
-            trades[update.product].append(int(update.trade_id))
+            trades[update.product][int(update.trade_id)] = update.time_us
         elif isinstance(update, LevelChanges):
             counts = changes[update.product]
             counts[update.time_us] = counts.get(update.time_us, 0) + len(update.changes)
