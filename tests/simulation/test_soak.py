@@ -20,10 +20,9 @@ MINUTES = float(os.environ.get("DAEDALUS_SOAK_MINUTES", "30"))
 #: Memory has settled after so long.
 SETTLE_S = min(300.0, MINUTES * 30.0)
 SAMPLE_S = 5.0
-#: Of ten products: some 1,000 frames a second.
-RATE = 74
+#: Changes a second and market: some 500 frames a second from each exchange.
+RATES = {"coinbase": 100, "kraken": 150}
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD")
-PRODUCTS += ("ADA-USD", "LTC-USD", "LINK-USD", "AVAX-USD", "BCH-USD")
 
 
 @contextmanager
@@ -37,39 +36,50 @@ def command(*arguments, **options):
 
 
 @contextmanager
-def exchange(folder):
-    """Run the local exchange; yield its address and a function that fetches its statistics."""
-    ready = folder / "ready.json"
-    market = ("--products", ",".join(PRODUCTS), "--rate", str(RATE), "--port", "0", "--ready-file", str(ready))
-    with command("sandbox", "serve", *market, stdout=subprocess.DEVNULL):
+def exchange(folder, protocol):
+    """Run a local exchange; yield its address and a function that tells how many frames it sent."""
+    ready = folder / f"{protocol}.json"
+    market = ("--products", ",".join(PRODUCTS), "--rate", str(RATES[protocol]), "--protocol", protocol)
+    with command("sandbox", "serve", *market, "--port", "0", "--ready-file", str(ready), stdout=subprocess.DEVNULL):
         deadline = time.monotonic() + 60
         while not ready.exists():
             assert time.monotonic() < deadline
             time.sleep(0.1)
         url = json.loads(ready.read_text())["url"]
 
-        def stats():
+        def sent():
             with urllib.request.urlopen(url.replace("ws://", "http://") + "/stats", timeout=30) as answer:
-                return json.load(answer)
+                return sum(connection["sent"]["frames"] for connection in json.load(answer)["connections"])
 
-        yield url, stats
+        yield url, sent
 
 
-def record(base, url, seconds):
-    """Record for so long; return RSS samples in MB by time, CPU seconds, and what was printed."""
-    settings = {
-        "coinbase.symbols": f"[{','.join(PRODUCTS)}]",
-        "coinbase.ws_url": url,
-        "coinbase.symbols_per_connection": 4,
-        "coinbase.orderbook_interval_ms": 100,
-        # Sealing belongs to it.
-        "ingestion.max_unsealed_seconds": 60,
+def settings_of(folder, coinbase_url, kraken_url):
+    """Write a configuration: both exchanges in one process, one natively and one through CCXT."""
+    coinbase = {"symbols": list(PRODUCTS), "ws_url": coinbase_url, "symbols_per_connection": 2}
+    kraken = {
+        "channels": {"watchTrades": ["*/USD"], "watchOrderBook": ["*/USD"]},
+        "record": ["trades", "orderbook", "l2"],
     }
-    flags = [flag for key, value in settings.items() for flag in ("--set", f"{key}={value}")]
+    kraken |= {"ws_url": kraken_url, "rest_url": kraken_url.replace("ws://", "http://"), "orderbook_interval_ms": 100}
+    # Sealing belongs to it.
+    ingestion = {"max_unsealed_seconds": 60}
+    settings = {
+        "coinbase": {**coinbase, "orderbook_interval_ms": 100},
+        "ccxt": {"exchanges": {"kraken": kraken}},
+        "ingestion": ingestion,
+    }
+    path = folder / "config.yaml"
+    path.write_text(json.dumps(settings))
+    path.chmod(0o600)
+    return path
+
+
+def record(base, config, seconds):
+    """Record for so long; return RSS samples in MB by time, CPU seconds, and what was printed."""
     samples, began = [], time.monotonic()
-    with command(
-        "ingest", "--base-dir", str(base), *flags, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    flags = ("--sources", "ccxt,coinbase", "--base-dir", str(base), "--config", str(config))
+    with command("ingest", *flags, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         recorder = psutil.Process(process.pid)
         while (elapsed := time.monotonic() - began) < seconds:
             assert process.poll() is None, process.communicate()[0]
@@ -92,21 +102,23 @@ def by_minute(samples):
 @pytest.mark.soak
 @pytest.mark.timeout(MINUTES * 60 + 600)
 def test_memory_is_flat_at_a_thousand_frames_a_second(tmp_path, capsys):
-    with exchange(tmp_path) as (url, stats):
-        samples, cpu_s, out = record(tmp_path / "lake", url, MINUTES * 60)
-        sent = sum(connection["sent"]["frames"] for connection in stats()["connections"])
-        seconds = samples[-1][0]
+    with exchange(tmp_path, "coinbase") as (url, by_coinbase), exchange(tmp_path, "kraken") as (other, by_kraken):
+        config = settings_of(tmp_path, url, other)
+        samples, cpu_s, out = record(tmp_path / "lake", config, MINUTES * 60)
+        sent, seconds = by_coinbase() + by_kraken(), samples[-1][0]
+        shares = f"{by_coinbase() / seconds:,.0f} + {by_kraken() / seconds:,.0f}"
     with capsys.disabled():
         print(
-            f"\n{sent / seconds:,.0f} frames/s for {seconds / 60:.1f} min; "
+            f"\n{shares} frames/s (Coinbase + Kraken through CCXT) for {seconds / 60:.1f} min; "
             f"CPU {100 * cpu_s / seconds:.1f} % of a core; "
             f"RSS by the minute, MB: {' '.join(by_minute(samples))}\n{out[-600:]}"
         )
     assert sent / seconds > 900, "the market was too slow"
-    ledger = Ledger(tmp_path / "lake")
-    assert "dropped: 0" in out and ledger.reasons.keys() == {"shutdown"}, out
+    for source, name in (("coinbase", "coinbase"), ("ccxt", "kraken")):
+        ledger = Ledger(tmp_path / "lake", source)
+        assert out.count("dropped: 0") == 2 and ledger.reasons.keys() == {"shutdown"}, (ledger.reasons, out)
+        assert_trades_are_whole(tmp_path / "lake", name, PRODUCTS, source)
     assert unfinished(tmp_path / "lake") == []
-    assert_trades_are_whole(tmp_path / "lake", "coinbase", PRODUCTS)
     settled = [mb for t, mb in samples if SETTLE_S <= t < SETTLE_S + max(60.0, seconds / 10)]
     late = [mb for t, mb in samples if t > seconds - max(60.0, seconds / 10)]
     assert statistics.median(late) <= statistics.median(settled) * 1.03 + 2.0
