@@ -6,7 +6,8 @@ import aiohttp
 import ccxt
 import pytest
 
-from daedalus.ingestion.collectors.ccxt_errors import BAN_S, Redactor, translate
+from daedalus.ingestion.collectors.ccxt_errors import Redactor, translate
+from daedalus.ingestion.collectors.websocket import BAN_S
 from daedalus.shared.errors import RefusedError, TransientCollectorError
 from daedalus.testing.clock import FakeClock
 

@@ -4,7 +4,6 @@ Imports CCXT: import this module only where it is needed.
 """
 
 import re
-import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,8 +17,10 @@ from ccxt.base.errors import (
     NotSupported,
     OperationFailed,
     RateLimitExceeded,
+    RequestTimeout,
 )
 
+from daedalus.ingestion.collectors.websocket import BAN_S, wait_asked_for, why_not_connected
 from daedalus.shared.clock import Clock, utc
 from daedalus.shared.errors import CollectorError, RefusedError, TransientCollectorError
 
@@ -27,8 +28,6 @@ from daedalus.shared.errors import CollectorError, RefusedError, TransientCollec
 FINAL = (BadRequest, NotSupported, ArgumentsRequired)
 #: Errors that asking less helps against.
 BANS = (RateLimitExceeded, DDoSProtection)
-#: Wait after a ban whose end the exchange does not tell.
-BAN_S = 60.0
 #: The longest text of an exchange that goes into a message.
 SAID_MAX = 400
 
@@ -72,14 +71,14 @@ class Redactor:
 
 
 def translate(
-    error: BaseException, exchange: str, redact: Redactor, clock: Clock, headers: Mapping[str, Any] | None = None
+    error: BaseException, exchange: str, redact: Redactor, clock: Clock, headers: Mapping[str, str] | None = None
 ) -> CollectorError:
     """Return what a driver understands: whether connecting again helps, and when.
 
     Parameters
     ----------
     headers
-        Of the last answer by HTTP: it may say how long to wait.
+        Of the answer by HTTP that asked to wait, if there was one: it may say how long.
     """
     if isinstance(error, CollectorError):
         return error
@@ -95,7 +94,11 @@ def translate(
         return TransientCollectorError(
             f"{exchange} limits this address until {until}; it said: {said}", retry_after=wait
         )
-    return TransientCollectorError(f"{exchange}: {_network_cause(error) or said}")
+    cause = _network_cause(error)
+    if cause is None:
+        return TransientCollectorError(f"{exchange}: {said}")
+    why, seconds = why_not_connected(cause, clock)
+    return TransientCollectorError(f"{exchange}: cannot connect, {redact.text(why)}", retry_after=seconds)
 
 
 def _said(error: BaseException) -> str:
@@ -109,28 +112,20 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationFailed | OSError | TimeoutError)
 
 
-def _network_cause(error: BaseException) -> str | None:
-    """Tell name, certificate, refusal and time-out apart: they have different cures."""
+def _network_cause(error: BaseException) -> BaseException | None:
+    """Return what kept a request or a connection from being made, None if it was made."""
     if not isinstance(error, NetworkError | OSError | TimeoutError):
         return None
+    if isinstance(error, RequestTimeout):
+        return TimeoutError()
     cause = error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), error)
-    if isinstance(cause, aiohttp.ClientConnectorDNSError | socket.gaierror):
-        return f"the name does not resolve ({cause}); check the network and the address"
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return f"TLS failed ({cause}); check this machine's clock and certificates"
-    if isinstance(cause, aiohttp.WSServerHandshakeError):
-        return f"the server answered {cause.status}"
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    if isinstance(cause, aiohttp.ClientError):
-        return f"cannot connect ({cause})"
-    return None
+    return cause if isinstance(cause, aiohttp.ClientError | OSError | TimeoutError) else None
 
 
-def _ban_seconds(said: str, headers: Mapping[str, Any] | None, clock: Clock) -> float:
-    text = str((headers or {}).get("Retry-After", ""))
-    if text.isdigit():
-        return float(text)
+def _ban_seconds(said: str, headers: Mapping[str, str] | None, clock: Clock) -> float:
+    wait = wait_asked_for(0, headers or {}, clock)
+    if wait is not None:
+        return wait
     until = _UNTIL_MS.search(said)
     if until:
         return max(1.0, int(until.group(1)) / 1000 - clock.now_ns() / 1e9)

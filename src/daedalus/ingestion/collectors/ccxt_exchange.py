@@ -12,6 +12,7 @@ from daedalus.ingestion.collectors.ccxt_client import LOADING, Hooks, Loading, T
 from daedalus.ingestion.collectors.ccxt_client_books import QuickSide, book_class
 from daedalus.ingestion.collectors.ccxt_settings import Settings
 from daedalus.ingestion.collectors.ccxt_urls import moved
+from daedalus.ingestion.collectors.websocket import BANS
 
 #: The symbol whose book is being fetched by REST.
 SNAPSHOT_OF: ContextVar[str | None] = ContextVar("snapshot_of", default=None)
@@ -93,6 +94,7 @@ class TapExchange:
     hooks: Any = NO_HOOKS
     plain_deltas = False
     client_class: type[TapClient] = TapClient
+    told_to_wait: Mapping[str, str] | None = None
 
     def take_up(self, hooks: Hooks, plain_deltas: bool) -> None:
         """Take up the hooks."""
@@ -175,10 +177,16 @@ class TapExchange:
     def on_rest_response(self, *args: Any) -> str:
         """Return the text of an answer."""
         text: str = super().on_rest_response(*args)  # type: ignore[misc]
+        self.note_wait(*args)
         symbol = SNAPSHOT_OF.get()
         if symbol is not None:
             self.hooks.on_snapshot(symbol, text)
         return text
+
+    def note_wait(self, code: int, reason: str, url: str, method: str, headers: Mapping[str, str], *rest: Any) -> None:
+        """Keep the headers of an answer that asks to wait: by the time of the error another answer may be the last."""
+        if code in BANS:
+            self.told_to_wait = {name.title(): value for name, value in headers.items()}
 
     # Books that know whether they were filled anew.
 

@@ -273,7 +273,8 @@ class Session:
             self.buffer.wake()
 
     def _translated(self, error: BaseException) -> CollectorError:
-        headers = self.exchange.last_response_headers
+        exchange, headers = self.exchange, self.exchange.told_to_wait
+        exchange.told_to_wait = None
         return translate(error, self._settings.exchange, self._redact, self._clock, headers)
 
     def _held(self, error: CollectorError) -> CollectorError:
@@ -312,7 +313,7 @@ class Session:
         """End the session with its first connection: what that carried is missing from here on."""
         if not self._closing:
             said = error if isinstance(error, ConnectionOverError) else self._translated(error)
-            wait = client.last_retry_after
+            wait = getattr(said, "retry_after", None)
             self._fail(self._held(TransientCollectorError(f"{client.url}: {said}", retry_after=wait)))
 
     def on_sending(self, client: TapClient, message: Any) -> None:

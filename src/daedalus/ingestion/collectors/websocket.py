@@ -1,6 +1,7 @@
 """A websocket to an exchange: connecting at the host's pace, frames with their receive clock, errors by their cause."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -55,28 +56,35 @@ async def websocket(
 
 def connect_error(url: str, error: BaseException, clock: Clock) -> TransientCollectorError:
     """Say why a connection was not made, and what to look at."""
+    why, wait = why_not_connected(error, clock, host=urlsplit(url).hostname or "")
+    return TransientCollectorError(f"{url}: cannot connect, {why}", retry_after=wait)
+
+
+def why_not_connected(error: BaseException, clock: Clock, *, host: str = "") -> tuple[str, float | None]:
+    """Return the cause in words, with its cure, and the seconds that the server asked to wait."""
     retry_after: float | None = None
     cause = getattr(error, "os_error", error)
     match error:
         case aiohttp.WSServerHandshakeError():
-            retry_after = _retry_after(error, clock)
+            retry_after = wait_asked_for(error.status, error.headers or {}, clock)
             why = f"the server answered {error.status}"
             if retry_after is not None:
                 until = utc(clock.now_ns() + int(retry_after * NS_PER_SECOND)).strftime("%Y-%m-%d %H:%M:%S UTC")
                 why = f"{why} and wants a pause until {until}"
-        case aiohttp.ClientConnectorDNSError():
-            why = f"DNS: {urlsplit(url).hostname} does not resolve ({cause}); check the network and the address"
+        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
+            name = host or getattr(error, "host", "the name")
+            why = f"DNS: {name} does not resolve ({cause}); check the network and the address"
         case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
             why = f"TLS: {_tls_cause(error)}; check this machine's clock, its certificates and the address"
         case TimeoutError():
-            why = f"time-out: no answer within {CONNECT_S:g} s; check the network, a firewall or the address"
+            why = "time-out: no answer in time; check the network, a firewall or the address"
         case _ if isinstance(cause, ConnectionRefusedError):
             why = "refused: nothing listens there; check host and port"
         case _ if isinstance(cause, ConnectionResetError) or isinstance(error, aiohttp.ServerDisconnectedError):
             why = f"reset: the server hung up before it answered ({cause})"
         case _:
             why = f"{type(cause).__name__}: {cause}"
-    return TransientCollectorError(f"{url}: cannot connect, {why}", retry_after=retry_after)
+    return why, retry_after
 
 
 def _tls_cause(error: BaseException) -> str:
@@ -84,11 +92,10 @@ def _tls_cause(error: BaseException) -> str:
     return getattr(cause, "verify_message", "") or str(cause)
 
 
-def _retry_after(error: aiohttp.WSServerHandshakeError, clock: Clock) -> float | None:
+def wait_asked_for(status: int, headers: Mapping[str, str], clock: Clock) -> float | None:
     """Return the seconds that an answer asks to wait: it says so in seconds or as a date, by the server's own clock."""
-    headers: Mapping[str, str] = error.headers or {}
     text = headers.get("Retry-After", "").strip()
-    seconds: float | None = BAN_S if error.status in BANS else None
+    seconds: float | None = BAN_S if status in BANS else None
     if text.isdecimal():
         seconds = float(text)
     elif text:
