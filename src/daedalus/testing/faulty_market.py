@@ -74,7 +74,7 @@ class Happened(msgspec.Struct):
 def truth(
     exchange: Exchange, start_us: int, until_us: int
 ) -> tuple[dict[str, dict[int, int]], dict[str, dict[int, int]]]:
-    """Return what happened in a market: time (us) by trade id, and number of changes by time, of each product, in order.
+    """Return what happened in a market, of each product, in order: time (us) by trade id, number of changes by time.
 
     Trades begin with those that were past at the start: whoever comes then is told of them, and a recorder to whom that
     did not get through takes them for missed when it hears of them later.

@@ -113,3 +113,21 @@ async def test_a_pause_that_is_asked_for_is_made_and_an_unforeseen_error_does_no
     details = read_channel(tmp_path, "gaps", "scripted")["detail"]
     assert {"ZeroDivisionError: a fault of ours", str(banned)} <= set(details)
     assert [log["log_level"] for log in logs if log["event"] == "collector_failed"] == ["error"]
+
+
+async def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_alive(tmp_path, monkeypatch):
+    class Deaf(Scripted):
+        async def events(self):
+            try:
+                async for events in super().events():
+                    yield events
+            except asyncio.CancelledError:
+                if len(self.connected) == 1:
+                    # As libraries do whose clean-up ends in the same moment.
+                    raise TransientCollectorError("it ended by itself") from None
+                raise
+
+    monkeypatch.setattr(module, "CANCEL_AGAIN_S", 0.1)
+    async with asyncio.timeout(20):
+        await run(tmp_path, collector := Deaf((1, 60.0, None), (1, 60.0, None)), 0.5)
+    assert len(collector.connected) >= 1

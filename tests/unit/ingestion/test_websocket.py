@@ -100,13 +100,18 @@ async def test_tls_with_a_server_that_speaks_none():
 async def test_a_server_that_says_nothing(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_S", 0.2)
 
+    closed = asyncio.Event()
+
     async def say_nothing(reader, writer):
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        closed.set()
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         assert "cannot connect, time-out: no answer" in str(await failure(f"ws://127.0.0.1:{port}"))
+        await closed.wait()
 
 
 async def test_a_server_that_hangs_up():

@@ -5,9 +5,6 @@ Few products a connection, because the exchange numbers its messages per connect
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-
-import aiohttp
 
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.coinbase_messages import LEVEL2, MATCHES, TICKER
@@ -18,7 +15,7 @@ from daedalus.ingestion.collectors.skew import SkewMeter
 from daedalus.ingestion.collectors.watchdog import Watchdog
 from daedalus.ingestion.collectors.websocket import text_frames, websocket
 from daedalus.shared.clock import Clock, SystemClock
-from daedalus.shared.errors import MalformedError, TransientCollectorError
+from daedalus.shared.errors import CollectorError, MalformedError, TransientCollectorError
 from daedalus.shared.events import ALL, Event
 
 URL = "wss://advanced-trade-ws.coinbase.com"
@@ -154,5 +151,7 @@ class CoinbaseCollector:
             finally:
                 self._session = None
                 sender.cancel()
-                with suppress(asyncio.CancelledError, aiohttp.ClientError, OSError):
-                    await sender
+                # Not awaited by itself: a cancellation that comes now is ours, not the sender's.
+                [ended] = await asyncio.gather(sender, return_exceptions=True)
+                if isinstance(ended, CollectorError):
+                    raise ended

@@ -40,9 +40,9 @@ async def websocket(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=SOCKET_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         try:
-            ws = await asyncio.wait_for(
-                session.ws_connect(url, max_msg_size=max_frame_bytes, autoping=True, compress=0), timeout=CONNECT_S
-            )
+            # Not wait_for: up to Python 3.11 it may swallow a cancellation that comes as it ends.
+            async with asyncio.timeout(CONNECT_S):
+                ws = await session.ws_connect(url, max_msg_size=max_frame_bytes, autoping=True, compress=0)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             failure = connect_error(url, error, clock)
             pace.hold(failure.retry_after or 0.0)
@@ -51,7 +51,8 @@ async def websocket(
             yield ws
         finally:
             with suppress(Exception):
-                await asyncio.wait_for(ws.close(), timeout=CLOSE_S)
+                async with asyncio.timeout(CLOSE_S):
+                    await ws.close()
 
 
 def connect_error(url: str, error: BaseException, clock: Clock) -> TransientCollectorError:

@@ -26,6 +26,8 @@ HEALTHY_S = 30.0
 DISK_RETRY_S = 1.0
 #: Rows that are flushed before the interval is over, so that a burst does not fill the memory.
 FLUSH_BYTES = 8 << 20
+#: Seconds before a task that did not end is cancelled again.
+CANCEL_AGAIN_S = 5.0
 #: Seconds between two looks at the disk budget.
 ROOM_INTERVAL_S = 60.0
 
@@ -346,8 +348,12 @@ class IngestionPipeline:
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
-    for task in tasks:
-        task.cancel()
+    """End tasks. A library in the middle of its own clean-up may swallow a cancellation: it is told again."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     for task in tasks:
         with suppress(asyncio.CancelledError, RefusedError):
-            await task
+            task.result()
