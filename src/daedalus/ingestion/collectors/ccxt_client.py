@@ -172,7 +172,11 @@ class TapClient(Client):  # type: ignore[misc]
 
     def _over(self, message: Any) -> None:
         if self.connection.close_code == 1009 and message.type is WSMsgType.ERROR:
-            self.on_error(ConnectionOverError("the exchange sent a frame longer than max_frame_mb allows"))
+            self.on_error(
+                ConnectionOverError(
+                    "the exchange sent a frame longer than max_frame_mb allows; raise it if it is a real book"
+                )
+            )
         elif message.type is WSMsgType.ERROR:
             self.on_error(ConnectionOverError(f"the connection broke: {self.connection.exception()}"))
         else:

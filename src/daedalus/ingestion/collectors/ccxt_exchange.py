@@ -1,6 +1,6 @@
 """CCXT's exchange, with hooks where handlers store what they made: see `ccxt_client`. Imports CCXT (1-2 s, 100 MB)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -187,6 +187,11 @@ class TapExchange:
         """Keep the headers of an answer that asks to wait: by the time of the error another answer may be the last."""
         if code in BANS:
             self.told_to_wait = {name.title(): value for name, value in headers.items()}
+
+    def take_wait(self) -> Mapping[str, str] | None:
+        """Return the headers of the answer that asked to wait, once."""
+        headers, self.told_to_wait = self.told_to_wait, None
+        return headers
 
     # Books that know whether they were filled anew.
 

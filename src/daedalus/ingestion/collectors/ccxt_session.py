@@ -273,9 +273,7 @@ class Session:
             self.buffer.wake()
 
     def _translated(self, error: BaseException) -> CollectorError:
-        exchange, headers = self.exchange, self.exchange.told_to_wait
-        exchange.told_to_wait = None
-        return translate(error, self._settings.exchange, self._redact, self._clock, headers)
+        return translate(error, self._settings.exchange, self._redact, self._clock, self.exchange.take_wait())
 
     def _held(self, error: CollectorError) -> CollectorError:
         """Let nobody ask the host for as long as it wants to be left alone."""
