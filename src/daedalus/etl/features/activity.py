@@ -86,6 +86,7 @@ def _activity(
     out: F64,
 ) -> int:
     mask, row_mask, hour = len(ring_ts) - 1, len(row_ts) - 1, lengths[1]
+    shown = np.full(len(lengths), -1)
     for i in range(start, len(ts)):
         while done[0] < visible[i]:
             j = done[0]
@@ -104,8 +105,15 @@ def _activity(
             known = rv > 0.0 and traded > 0.0
             out[k, i] = math.sqrt(rv) * traded if known else math.nan
             out[2 + k, i] = (rv / traded) ** (1.0 / 3.0) if known else math.nan
+        # Without another trade in the hour or the window, the ratio is that of a row ago.
+        is_new = shown[0] != head[0] or shown[1] != tails[1]
         whole = 0.0 if tails[1] == head[0] else window_sum(totals, ring, tails[1] & mask, 0)
         for k in range(2, len(lengths)):
-            part = 0.0 if tails[k] == head[0] else window_sum(totals, ring, tails[k] & mask, 0)
-            out[2 + k, i] = ratio(part, whole * (lengths[k] / hour))
+            if is_new or shown[k] != tails[k]:
+                part = 0.0 if tails[k] == head[0] else window_sum(totals, ring, tails[k] & mask, 0)
+                out[2 + k, i] = ratio(part, whole * (lengths[k] / hour))
+            else:
+                out[2 + k, i] = out[2 + k, i - 1]
+            shown[k] = tails[k]
+        shown[0], shown[1] = head[0], tails[1]
     return len(ts)

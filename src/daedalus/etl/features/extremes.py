@@ -38,14 +38,15 @@ def expire(now: int, lengths: I64, ring_ts: I64, newer: I64, head: I64, tails: I
         tail, cutoff = tails[w], now - lengths[w]
         while tail < head[0] and ring_ts[tail & mask] <= cutoff:
             tail += 1
-        tails[w] = tail
         oldest = min(oldest, tail)
-        # Along the chain before the new row may take the place of one that has left.
-        for s in range(chosen.shape[1]):
-            best = chosen[w, s]
-            while head[0] > 0 and 0 <= best < tail:
-                best = newer[best & mask, s]
-            chosen[w, s] = best
+        if tail > tails[w]:
+            tails[w] = tail
+            # Along the chain before a new row may take the place of one that has left.
+            for s in range(chosen.shape[1]):
+                best = chosen[w, s]
+                while 0 <= best < tail:
+                    best = newer[best & mask, s]
+                chosen[w, s] = best
     return oldest
 
 

@@ -59,7 +59,7 @@ def kyle(config: FeatureConfig) -> Family | None:
 
 
 def impact(config: FeatureConfig) -> Family | None:
-    """Declare the other measures; None when stateful features are switched off."""
+    """Declare the other regressions; None when stateful features are switched off."""
     short = config.kyle_lambda_window // KYLE_BAR_SECONDS
     fits = (
         _Fit("kyle_lambda_60s", "quote/base", 60, 60, "signed_size", False),
@@ -67,9 +67,14 @@ def impact(config: FeatureConfig) -> Family | None:
         _Fit("kyle_lambda_bps_60s", "bps/1e6 quote", 60, 60, "signed_notional", True),
         _Fit("hasbrouck_lambda", "bps/sqrt(quote)", 60, 60, "signed_root", True),
         _Fit("ofi_lambda", "quote/base", 10, 180, "ofi", False),
-        _Fit(f"amihud_{_AMIHUD_BARS}", "1/1e6 quote", 60, _AMIHUD_BARS, "notional", True, is_mean_ratio=True),
     )
-    return _declare(config, "impact", 2, "price impact over bars", fits, standard=("amihud_*",))
+    return _declare(config, "impact", 2, "price impact over bars", fits)
+
+
+def amihud(config: FeatureConfig) -> Family | None:
+    """Declare Amihud's ratio; None when stateful features are switched off."""
+    fits = (_Fit(f"amihud_{_AMIHUD_BARS}", "1/1e6 quote", 60, _AMIHUD_BARS, "notional", True, is_mean_ratio=True),)
+    return _declare(config, "amihud", 1, "illiquidity (Amihud 2002)", fits, standard=("*",))
 
 
 def _declare(
@@ -180,12 +185,12 @@ def _impact(
 @kernel
 def _close_until(now: int, in_bps: bool, bar_ns: int, stale_ns: int, x: F64, y: F64, bar: Record) -> bool:
     """Close every bar that ends at or before `now`; return whether there was one. A mid of 0 means: none."""
-    current = now // bar_ns
     if bar.seen == 0:
-        bar.seen, bar.bar = 1, current
-    ended = current - bar.bar
-    if ended <= 0:
+        bar.seen, bar.bar = 1, now // bar_ns
+    if now < (bar.bar + 1) * bar_ns:
         return False
+    current = now // bar_ns
+    ended = current - bar.bar
     # Once mid is stale and x and y hold nothing else, further empty bars change nothing.
     for k in range(min(ended, stale_ns // bar_ns + len(x) + 2)):
         end = (bar.bar + k + 1) * bar_ns

@@ -106,7 +106,7 @@ def _realised(
     out: F64,
 ) -> int:
     mask, count, taus = len(ring_ts) - 1, len(windows), len(delays)
-    paid = np.empty(_SUMS)
+    paid, sums, shown = np.zeros(_SUMS), np.empty(_SUMS), np.full(len(tails), -1)
     for i in range(start, len(ts)):
         while done[0] < visible[i]:
             j = done[0]
@@ -135,14 +135,22 @@ def _realised(
             mid_ts[slot], mids[slot] = ts[i], mid[i]
             mid_head[0] += 1
         for k in range(taus):
+            own, position = taus + k * count, tails[k]
             paid[:] = 0.0
-            position = tails[k]
             while position < head[0] and ring_ts[position & mask] + delays[k] == ts[i]:
                 later = _as_of(ts[i], stale_ns, mid_ts, mids, mid_head, mid_tails)
                 _add_cost(later, trade[position & mask], paid)
                 position += 1
             for v in range(count):
-                _write(k, v, i, count, taus, ring, tails, totals, paid, out)
+                # What this row makes is final at the next one, or made again there: both count as a change.
+                if paid[2] > 0.0 or shown[k] != tails[k] or shown[own + v] != tails[own + v]:
+                    _write(k, v, i, count, taus, ring, tails, totals, paid, sums, out)
+                else:
+                    # The same costs as a row ago.
+                    for c in range(2):
+                        out[(c * taus + k) * count + v, i] = out[(c * taus + k) * count + v, i - 1]
+                shown[own + v] = tails[own + v]
+            shown[k] = tails[k]
     return len(ts)
 
 
@@ -191,10 +199,20 @@ def _finish(k: int, later: float, ring: F64, trade: F64, tails: I64, totals: F64
 
 @kernel
 def _write(
-    k: int, v: int, i: int, count: int, taus: int, ring: F64, tails: I64, totals: F64, paid: F64, out: F64
+    k: int,
+    v: int,
+    i: int,
+    count: int,
+    taus: int,
+    ring: F64,
+    tails: I64,
+    totals: F64,
+    paid: F64,
+    sums: F64,
+    out: F64,
 ) -> None:
     """Write realised spread and impact of one delay over one window: what is final there, and what this row makes."""
-    first, tail, sums = k * _SUMS, tails[taus + k * count + v], np.zeros(_SUMS)
+    first, tail = k * _SUMS, tails[taus + k * count + v]
     for c in range(_SUMS):
         sums[c] = paid[c]
         if tail < tails[k]:

@@ -18,7 +18,7 @@ from daedalus.etl.features.grid_memory import grid_memory
 from daedalus.etl.features.grid_returns import grid_returns
 from daedalus.etl.features.hawkes import hawkes
 from daedalus.etl.features.identity import identity
-from daedalus.etl.features.impact import impact, kyle
+from daedalus.etl.features.impact import amihud, impact, kyle
 from daedalus.etl.features.levels import levels
 from daedalus.etl.features.lob_inputs import lob_norm, lob_rel
 from daedalus.etl.features.microprice_stoikov import microprice_stoikov
@@ -95,6 +95,7 @@ FAMILIES: Families = (
     decayed_rows,
     kyle,
     impact,
+    amihud,
     roll,
     trade_bars,
     realised,

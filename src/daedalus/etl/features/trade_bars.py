@@ -98,9 +98,11 @@ def _trade_bars(
 @kernel
 def _close_until(now: int, bars: F64, bar: Record) -> None:
     """Close every bar that ends at or before `now`."""
-    current = now // _BAR_NS
     if bar.seen == 0:
-        bar.seen, bar.bar = 1, current
+        bar.seen, bar.bar = 1, now // _BAR_NS
+    if now < (bar.bar + 1) * _BAR_NS:
+        return
+    current = now // _BAR_NS
     # More empty bars than are looked back on change nothing.
     for _ in range(min(current - bar.bar, bars.shape[1] + 1)):
         if bar.traded == 0:
@@ -110,7 +112,7 @@ def _close_until(now: int, bars: F64, bar: Record) -> None:
             bars[0, slot], bars[1, slot], bars[2, slot] = bar.high, bar.low, bar.close
             bar.closed += 1
         bar.traded = 0
-    bar.bar = max(bar.bar, current)
+    bar.bar = current
 
 
 @kernel

@@ -139,12 +139,11 @@ def _end_bars(
     bucket: Record,
 ) -> None:
     """End every bar that ends at or before `now`; the open one enters the buckets at its end."""
-    current = now // _BAR_NS
     if bar.seen == 0:
-        bar.seen, bar.bar = 1, current
-    if current <= bar.bar:
+        bar.seen, bar.bar = 1, now // _BAR_NS
+    if now < (bar.bar + 1) * _BAR_NS:
         return
-    tilt = 0.0
+    current, tilt = now // _BAR_NS, 0.0
     if bar.volume > 0.0:
         end = (bar.bar + 1) * _BAR_NS
         choose_size(end, 0.0, fixed, bucket)
