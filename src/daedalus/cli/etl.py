@@ -63,7 +63,7 @@ def load_settings(
     """Read the settings with the flags over them, and set up the logs."""
     from daedalus.cli.logs import configure_logging
     from daedalus.cli.overrides import parse_overrides
-    from daedalus.cli.stores import place_flags
+    from daedalus.cli.stores import place_flags, with_output_of_input
     from daedalus.cli.wiring import logging_options
     from daedalus.config.config import load_config
 
@@ -74,6 +74,8 @@ def load_settings(
     if debug:
         flags["logging.level"] = "DEBUG"
     settings = load_config(config, flags)
+    if input is not None and output is None:
+        settings = with_output_of_input(settings)
     configure_logging(**logging_options(settings))
     return settings
 

@@ -85,6 +85,12 @@ def place_flags(name: str, text: str) -> dict[str, object]:
     }
 
 
+def with_output_of_input(config: "DaedalusConfig") -> "DaedalusConfig":
+    """Return the settings with the ETL's output where its input is, and with the input's keys and address."""
+    storage = config.storage.model_copy(update={"etl_storage_output": config.storage.etl_storage_input})
+    return config.model_copy(update={"storage": storage})
+
+
 def _policy(config: "DaedalusConfig") -> object:
     from daedalus.storage.retry import RetryPolicy
 

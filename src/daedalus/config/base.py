@@ -51,10 +51,10 @@ def _local_directory(value: str) -> str:
     return value
 
 
-def check_url(url: str, secure: str, plain: str, *, anywhere: bool = False) -> str:
+def check_url(url: str, secure: str, plain: str, *, anywhere: bool = False, advice: str = "") -> str:
     """Return the URL when its scheme is `secure`, or `plain` to this machine itself. Raises a `rule` error.
 
-    With `anywhere`, `plain` may go to any machine.
+    With `anywhere`, `plain` may go to any machine; `advice` says how to get that.
 
     Examples
     --------
@@ -71,7 +71,9 @@ def check_url(url: str, secure: str, plain: str, *, anywhere: bool = False) -> s
     if parts.scheme not in (secure, plain) or not host:
         raise rule(f"must be a {secure}:// URL with a host")
     if parts.scheme == plain and not anywhere and not is_loopback(host):
-        raise rule(f"must start with {secure}:// - unencrypted {plain}:// is for 127.0.0.1, ::1 and localhost only")
+        raise rule(
+            f"must start with {secure}:// - unencrypted {plain}:// is for 127.0.0.1, ::1 and localhost only{advice}"
+        )
     return url
 
 

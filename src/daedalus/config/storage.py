@@ -21,7 +21,8 @@ def _prefix(value: str) -> str:
 
 
 def _endpoint(value: str, info: ValidationInfo) -> str:
-    return check_url(value, "https", "http", anywhere=bool(info.data.get("allow_http")))
+    advice = ", unless allow_http is set beside it"
+    return check_url(value, "https", "http", anywhere=bool(info.data.get("allow_http")), advice=advice)
 
 
 Prefix = Annotated[str, Field(max_length=512), AfterValidator(_prefix)]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from daedalus.cli.stores import open_store, place_flags
+from daedalus.cli.etl import load_settings
+from daedalus.cli.stores import open_store, place_flags, store_options
 from daedalus.config.config import DaedalusConfig, load_config
 from daedalus.shared.errors import ConfigError
 
@@ -51,6 +52,18 @@ def test_a_place_replaces_what_the_settings_say() -> None:
 
 def test_http_to_other_machines_must_be_allowed() -> None:
     flags = {"storage.sync.destination.s3.endpoint_url": "http://nas.lan:9000"}
-    with pytest.raises(ConfigError, match="must start with https"):
+    with pytest.raises(ConfigError, match="must start with https://.* unless allow_http is set"):
         load(**flags)
     load(**flags, **{"storage.sync.destination.s3.allow_http": True})
+
+
+def test_the_output_is_where_the_input_is_with_its_keys_too() -> None:
+    keys = {"access_key_id": "a", "secret_access_key": "s", "endpoint_url": "http://127.0.0.1:9000"}
+    overrides = [f"storage.etl_storage_input.s3.{name}={value}" for name, value in keys.items()]
+    config = load_settings(None, overrides, "s3://lake/pi", None, False)
+    both = [store_options(config, f"etl_storage_{name}", "s3") for name in ("input", "output")]
+    assert both[0] == both[1]
+    assert (both[1]["bucket"], both[1]["access_key_id"]) == ("lake", "a")
+    apart = load_settings(None, overrides, "s3://lake/pi", "results", False)
+    assert str(open_store(apart, "etl_storage_output")) == "results"
+    assert config.origins.of(("storage", "etl_storage_input", "s3", "bucket"))
