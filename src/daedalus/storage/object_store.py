@@ -7,6 +7,7 @@ each object and checked at each copy, create-only also for objects that go up in
 import contextlib
 import hashlib
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -36,6 +37,8 @@ T = TypeVar("T")
 MULTIPART_BYTES = 64 << 20
 PART_BYTES = 8 << 20
 PARTS_AT_ONCE = 4
+#: Files larger than a part that a store has in hand at a time, however many threads put: they bound its memory.
+LARGE_AT_ONCE = 2
 UPLOADS = ".uploads"
 """Folder of what goes up in parts, until it is whole: a lifecycle rule may clear it of what a crash left."""
 _SHA256 = "sha256"
@@ -80,6 +83,7 @@ class ObjectStorage:
         self._scan_options = scan_options or {}
         self._multipart_bytes = multipart_bytes
         self._is_ordered = is_ordered
+        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
     @property
     def url(self) -> str:
@@ -98,17 +102,8 @@ class ObjectStorage:
         check_key(key)
         with explained(path):
             size = path.stat().st_size
-            data = path.read_bytes() if size <= self._multipart_bytes else None
-            got = hashlib.sha256(data).hexdigest() if data is not None else file_sha256(path)
-        if sha256 is not None and got != sha256:
-            raise CorruptError(
-                f"{path}: its SHA-256 is {got[:12]}..., not {sha256[:12]}...: it was damaged; not stored"
-            )
-        if data is None:
-            self._put_large(key, path, got, overwrite)
-        else:
-            self._create(key, got, lambda: self._upload(key, data, got, overwrite=overwrite))
-        return ObjectInfo(key, size, sha256=got)
+        with self._large if size > PART_BYTES else contextlib.nullcontext():
+            return self._put_file(key, path, size, sha256, overwrite)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Return bytes. See `Storage.get`."""
@@ -206,6 +201,20 @@ class ObjectStorage:
     def scan_options(self) -> dict[str, str]:
         """Return Polars' options. See `Storage.scan_options`."""
         return dict(self._scan_options)
+
+    def _put_file(self, key: str, path: Path, size: int, sha256: str | None, overwrite: bool) -> ObjectInfo:
+        with explained(path):
+            data = path.read_bytes() if size <= self._multipart_bytes else None
+            got = hashlib.sha256(data).hexdigest() if data is not None else file_sha256(path)
+        if sha256 is not None and got != sha256:
+            raise CorruptError(
+                f"{path}: its SHA-256 is {got[:12]}..., not {sha256[:12]}...: it was damaged; not stored"
+            )
+        if data is None:
+            self._put_large(key, path, got, overwrite)
+        else:
+            self._create(key, got, lambda: self._upload(key, data, got, overwrite=overwrite))
+        return ObjectInfo(key, size if data is None else len(data), sha256=got)
 
     def _put_large(self, key: str, path: Path, sha256: str, overwrite: bool) -> None:
         """Put a file in parts, aside: a store's own multipart knows no create-only, but its copy does."""

@@ -52,7 +52,7 @@ def test_a_place_replaces_what_the_settings_say() -> None:
 
 def test_http_to_other_machines_must_be_allowed() -> None:
     flags = {"storage.sync.destination.s3.endpoint_url": "http://nas.lan:9000"}
-    with pytest.raises(ConfigError, match="must start with https://.* unless allow_http is set"):
+    with pytest.raises(ConfigError, match=r"must start with https://.* unless allow_http is set"):
         load(**flags)
     load(**flags, **{"storage.sync.destination.s3.allow_http": True})
 
