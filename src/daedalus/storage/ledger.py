@@ -6,11 +6,11 @@ the ledger knows is the SHA-256 of a segment when it was sealed, and that a miss
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -23,11 +23,18 @@ LEDGER_NAME = "ledger.sqlite"
 #: How long to wait for another process that writes.
 TIMEOUT_S = 30.0
 _REBUILD_BATCH = 256
-_VERSION = 1
+_VERSION = 2
 _CREATE = """
 CREATE TABLE IF NOT EXISTS segments (
     key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, rows INTEGER NOT NULL,
     sealed_at INTEGER NOT NULL, uploaded_at INTEGER, verified_at INTEGER, deleted_at INTEGER
+) WITHOUT ROWID
+"""
+# Which files of the lake another store holds a verified copy of; segments and everything else that is synced.
+_CREATE_COPIES = """
+CREATE TABLE IF NOT EXISTS copies (
+    store TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, modified_at INTEGER NOT NULL,
+    etag TEXT, verified_at INTEGER NOT NULL, deleted_at INTEGER, PRIMARY KEY (store, key)
 ) WITHOUT ROWID
 """
 _INSERT = "INSERT INTO segments (key, sha256, bytes, rows, sealed_at) VALUES (?, ?, ?, ?, ?)"
@@ -140,14 +147,14 @@ class Ledger:
         """
         keyed = [(self.key_of(path), path) for path in segments]
         new = [self._row(key, path, self._clock.now_ns()) for key, path in keyed if self.get(key) is None]
-        with self._transaction():
+        with self.transaction():
             before = self._db.total_changes
             self._db.executemany(f"{_INSERT} ON CONFLICT DO NOTHING", new)
             return self._db.total_changes - before
 
     def record(self, key: str, event: Event) -> None:
         """Record that a segment was uploaded, verified or deleted. Raises `StorageError` if it is not known."""
-        with self._transaction():
+        with self.transaction():
             # The column's name comes from a closed set.
             done = self._db.execute(
                 f"UPDATE segments SET {event}_at = ? WHERE key = ?",  # noqa: S608
@@ -155,6 +162,14 @@ class Ledger:
             )
             if not done.rowcount:
                 raise StorageError(f"{key} is not in {self.path}: `daedalus verify --rebuild-ledger` makes it anew")
+
+    def record_restored(self, key: str, sha256: str, size: int) -> None:
+        """Record a segment that came back from another store: its bytes were verified on the way."""
+        name = SegmentName.parse(Path(key).name)
+        now, rows = self._clock.now_ns(), name.last_row - name.first_row + 1
+        with self.transaction() as db:
+            db.execute(_REPLACE, (key, sha256, size, rows, now))
+            db.execute("UPDATE segments SET uploaded_at = ?, verified_at = ? WHERE key = ?", (now, now, key))
 
     def get(self, key: str) -> Entry | None:
         """Return what is known of a segment."""
@@ -217,11 +232,11 @@ class Ledger:
         count, segments = 0, lake_segments(self.base)
         while paths := list(islice(segments, _REBUILD_BATCH)):
             rows = [self._row(self.key_of(path), path, path.stat().st_mtime_ns) for path in paths]
-            with self._transaction():
+            with self.transaction():
                 self._db.executemany(_REPLACE, rows)
                 self._db.executemany("INSERT INTO present VALUES (?)", [row[:1] for row in rows])
             count += len(paths)
-        with self._transaction():
+        with self.transaction():
             # What was sealed since the start may lie in a directory that was passed already.
             self._db.execute(_FORGET, (started,))
         return count
@@ -238,17 +253,23 @@ class Ledger:
         if version > _VERSION:
             raise StorageError(f"{self.path} was written by a newer version of Daedalus: use that one")
         if version < _VERSION:
-            with self._transaction():
+            with self.transaction():
                 self._db.execute(_CREATE)
+                self._db.execute(_CREATE_COPIES)
                 self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return what a query of the ledger's tables yields."""
+        with self._translated():
+            return self._db.execute(query, values).fetchall()
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock; all of it counts, or nothing."""
         with self._translated():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
