@@ -13,6 +13,7 @@ from daedalus.storage.base import ObjectInfo
 from daedalus.storage.ledger import Ledger
 
 _COLUMNS = "key, sha256, bytes, modified_at, etag, verified_at, deleted_at"
+_PAGE = 1000
 _UPSERT = f"INSERT OR REPLACE INTO copies (store, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)"  # noqa: S608
 
 
@@ -73,32 +74,44 @@ class Copies:
         )
         return Copy(*rows[0]) if rows else None
 
-    def here(self, prefix: str) -> Iterator[Copy]:
-        """Yield the copies below a folder whose local file was not removed."""
-        rows = self._ledger.rows(
+    def sealed(self, key: str) -> str | None:
+        """Return the SHA-256 that a segment had when it was sealed; None when that is not known, or it is none."""
+        entry = self._ledger.get(key) if is_segment(key) else None
+        return entry.sha256 if entry else None
+
+    def here(self, folder: str) -> Iterator[Copy]:
+        """Yield the copies below a folder whose local file was not removed, by key."""
+        prefix, after = f"{folder}/", ""
+        query = (
             f"SELECT {_COLUMNS} FROM copies WHERE store = ? AND deleted_at IS NULL AND substr(key, 1, ?) = ?"  # noqa: S608
-            " ORDER BY key",
-            (self._store, len(prefix) + 1, f"{prefix}/"),
+            f" AND key > ? ORDER BY key LIMIT {_PAGE}"
         )
-        yield from (Copy(*row) for row in rows)
+        while rows := self._ledger.rows(query, (self._store, len(prefix), prefix, after)):
+            yield from (Copy(*row) for row in rows)
+            after = rows[-1][0]
 
     def record(self, copies: Iterable[Copy]) -> None:
         """Record verified copies, of segments also in the list of segments, in one transaction."""
         now = self._clock.now_ns()
         with self._ledger.transaction() as db:
             for copy in copies:
-                db.execute(
-                    _UPSERT, (self._store, copy.key, copy.sha256, copy.bytes, copy.modified_at, copy.etag, now)
-                )
+                db.execute(_UPSERT, (self._store, copy.key, copy.sha256, copy.bytes, copy.modified_at, copy.etag, now))
                 if is_segment(copy.key):
                     _note_verified(db, copy, now)
 
-    def record_deleted(self, key: str) -> None:
-        """Record that the local file was removed on purpose; say so before it is."""
+    def record_deleted(self, keys: Iterable[str]) -> None:
+        """Record that local files were removed on purpose, in one transaction; say so before they are."""
         now = self._clock.now_ns()
         with self._ledger.transaction() as db:
-            db.execute("UPDATE copies SET deleted_at = ? WHERE store = ? AND key = ?", (now, self._store, key))
-            db.execute("UPDATE segments SET deleted_at = ? WHERE key = ?", (now, key))
+            for key in keys:
+                db.execute("UPDATE copies SET deleted_at = ? WHERE store = ? AND key = ?", (now, self._store, key))
+                db.execute("UPDATE segments SET deleted_at = ? WHERE key = ?", (now, key))
+
+    def record_restored(self, copies: Iterable[Copy]) -> None:
+        """Record segments that came back as segments of the lake."""
+        for copy in copies:
+            if is_segment(copy.key):
+                self._ledger.record_restored(copy.key, copy.sha256, copy.bytes)
 
     def note_listed(self, page: Iterable[ObjectInfo]) -> None:
         """Remember for this run what the store says that it holds."""
@@ -106,6 +119,14 @@ class Copies:
             db.executemany(
                 "INSERT OR REPLACE INTO listed VALUES (?, ?, ?)", [(info.key, info.size, info.etag) for info in page]
             )
+
+    def all_listed(self) -> Iterator[ObjectInfo]:
+        """Yield what was listed, by key."""
+        after = ""
+        query = f"SELECT key, bytes, etag FROM listed WHERE key > ? ORDER BY key LIMIT {_PAGE}"  # noqa: S608
+        while rows := self._ledger.rows(query, (after,)):
+            yield from (ObjectInfo(key, size, etag=etag) for key, size, etag in rows)
+            after = rows[-1][0]
 
     def listed(self, key: str) -> tuple[int, str | None] | None:
         """Return size and mark of what the store listed under a key; None when it did not."""

@@ -1,0 +1,42 @@
+"""One process at a time: a lock file that the system lets go of when its holder dies, however it dies."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daedalus.shared.errors import StorageError
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file for the length of a block; its directory must exist.
+
+    Parameters
+    ----------
+    path
+        The file; it stays.
+    what
+        Who holds such a lock, for the message: "sync".
+
+    Raises
+    ------
+    StorageError
+        If another process holds it, or it cannot be written.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}. Make the directory writable") from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+            raise StorageError(f"another {what} (process {holder}) is at work on {path.parent}: stop it") from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(fd)

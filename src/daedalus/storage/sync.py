@@ -1,0 +1,321 @@
+"""Copies between a lake on a local disk and another store: segments, features, bars and manifests, under equal keys.
+
+A copy counts when the store was asked, after the transfer, and told the size and the SHA-256 of the file; the ledger
+remembers it, so that a later run has nothing to send and little to ask. A local file goes only when that was asked
+again. Nothing is overwritten but an older version of a feature or bar file that came from here.
+
+Bounds: `workers` transfers at once, `transfers.BYTES_AT_ONCE` bytes of files in the air, `RECORD_EVERY` verified copies
+not yet in the ledger (an interrupted run compares those again), one page of 1,000 objects of a listing.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Literal, TypeVar
+
+from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
+from daedalus.shared.errors import AlreadyExistsError, CorruptError, NotFoundError, TransientStorageError
+from daedalus.storage.base import TEMP_SUFFIX, ObjectInfo, Storage
+from daedalus.storage.copies import Copies, Copy, is_segment
+from daedalus.storage.ledger import Ledger
+from daedalus.storage.local import LocalStorage, make_dirs, publish, remove_temporaries
+from daedalus.storage.lock import exclusive
+from daedalus.storage.sync_report import Move, SyncReport
+from daedalus.storage.transfers import Throttle, Transfers
+
+R = TypeVar("R")
+Direction = Literal["upload", "download", "both"]
+LOCK_NAME = ".sync.lock"
+STAGING = ".sync"
+"""What is being fetched; nothing in it outlives a run."""
+RECORD_EVERY = 64
+#: So many files in a row that the store does not answer for end a run: it is gone.
+UNANSWERED_MAX = 16
+_PAGE = 1000
+_HOUR_NS = 3600 * NS_PER_SECOND
+
+
+class StorageSync:
+    """Syncs a lake with another store.
+
+    Parameters
+    ----------
+    lake
+        The lake on this machine.
+    store
+        The other store.
+    paths
+        Folders of the lake that are synced, such as ``raw/ready``.
+    wanted
+        Which keys below them are, beside; None: all.
+    workers
+        Transfers at once.
+    bytes_per_second
+        Limit of all of them together; None for none.
+    trust_ledger
+        Whether what the ledger knows is taken for what the store holds, so that uploading lists nothing.
+    delete_after_transfer
+        Whether local files that the store was found to hold are removed.
+    keep_local_hours
+        Hours since its last change that a local file stays at least.
+    is_needed
+        Whether a local file is still needed here, by its key, such as by a watcher that has not read it.
+    clock, on_move, stop
+        Time; called after each move; ends a run early when set, after the transfers at work.
+    """
+
+    def __init__(
+        self,
+        lake: LocalStorage,
+        store: Storage,
+        paths: Sequence[str],
+        *,
+        wanted: Callable[[str], bool] | None = None,
+        workers: int = 8,
+        bytes_per_second: float | None = None,
+        trust_ledger: bool = False,
+        delete_after_transfer: bool = False,
+        keep_local_hours: float = 24.0,
+        is_needed: Callable[[str], bool] | None = None,
+        clock: Clock | None = None,
+        on_move: Callable[[Move], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._lake, self._store, self._paths = lake, store, tuple(paths)
+        self._wanted = wanted or (lambda key: True)
+        self._workers, self._rate = workers, bytes_per_second
+        self._trust_ledger, self._delete = trust_ledger, delete_after_transfer
+        self._keep_ns = round(keep_local_hours * _HOUR_NS)
+        self._is_needed = is_needed or (lambda key: False)
+        self._clock = clock or SystemClock()
+        self._on_move = on_move or (lambda move: None)
+        self._stop = stop or threading.Event()
+        self._staging = lake.base_dir / STAGING
+        self._done: list[_Done] = []
+
+    def run(self, direction: Direction) -> SyncReport:
+        """Sync once.
+
+        Raises
+        ------
+        StorageError
+            If the store cannot be used at all, or another sync is at work on the lake. What went wrong with single
+            files is in the report.
+        """
+        report = SyncReport()
+        make_dirs(self._staging)
+        with exclusive(self._lake.base_dir / LOCK_NAME, "sync"), Ledger(self._lake.base_dir) as ledger:
+            remove_temporaries(self._staging)
+            copies = Copies(ledger, self._store.url, clock=self._clock)
+            for move, done in self._perform(self._moves(copies, direction, report), self._move, report):
+                self._settle(copies, move, done, report)
+            self._record(copies, report)
+            if self._delete and direction != "download":
+                self._remove(copies, report)
+        report.is_cut_short |= self._stop.is_set()
+        return report
+
+    def plan(self, direction: Direction) -> tuple[list[Move], SyncReport]:
+        """Return what `run` would move, and what it would find to be equal or in conflict; no file is changed."""
+        report, moves = SyncReport(), list[Move]()
+        make_dirs(self._lake.base_dir)
+        with Ledger(self._lake.base_dir) as ledger:
+            copies = Copies(ledger, self._store.url, clock=self._clock)
+            for _, settled in self._perform(self._moves(copies, direction, report), self._compare, report):
+                if isinstance(settled, Move):
+                    moves.append(settled)
+                else:
+                    report.adopted.add(settled.bytes)
+            if self._delete and direction != "download":
+                moves += self._removable(copies, [move for move in moves if move.kind in ("upload", "replace")])
+        return moves, report
+
+    # What is to be done.
+
+    def _moves(self, copies: Copies, direction: Direction, report: SyncReport) -> Iterator[Move]:
+        if direction != "upload" or not self._trust_ledger:
+            self._list(copies, report)
+        if direction != "download":
+            yield from self._uploads(copies, report, replaces=direction == "upload")
+        if direction != "upload":
+            yield from self._downloads(copies, report, restores=direction == "download")
+
+    def _list(self, copies: Copies, report: SyncReport) -> None:
+        for path in self._paths:
+            infos = self._store.list(path)
+            while page := list(islice(infos, _PAGE)):
+                report.listed_pages += 1
+                copies.note_listed(page)
+
+    def _uploads(self, copies: Copies, report: SyncReport, *, replaces: bool) -> Iterator[Move]:
+        """Yield the local files that the store is not known to hold as they are."""
+        for info in (info for path in self._paths for info in self._lake.list(path) if self._wanted(info.key)):
+            known, there = copies.get(info.key), copies.listed(info.key)
+            if (
+                known is not None
+                and _is_same_file(known, info)
+                and (self._trust_ledger or there == (known.bytes, known.etag))
+            ):
+                report.unchanged.add(info.size)
+                continue
+            is_there = there is not None or (self._trust_ledger and known is not None)
+            before = known.sha256 if known and replaces and not is_segment(info.key) else None
+            sealed = copies.sealed(info.key)
+            yield Move("compare" if is_there else "upload", info.key, info.size, sealed, info.modified_at or 0, before)
+
+    def _downloads(self, copies: Copies, report: SyncReport, *, restores: bool) -> Iterator[Move]:
+        """Yield the store's objects that are not here. What was removed here on purpose comes back only on request."""
+        for theirs in copies.all_listed():
+            if not self._wanted(theirs.key):
+                continue
+            known = copies.get(theirs.key)
+            try:
+                info = self._lake.head(theirs.key)
+            except NotFoundError:
+                if restores or known is None or known.deleted_at is None:
+                    yield Move("download", theirs.key, theirs.size)
+                continue
+            if not restores:
+                continue  # what is here was looked at on the way up
+            if known is not None and _is_same_file(known, info) and known.etag == theirs.etag:
+                report.unchanged.add(info.size)
+            else:
+                sealed = copies.sealed(info.key)
+                yield Move("compare", info.key, info.size, sealed, info.modified_at or 0)
+
+    # Doing it.
+
+    def _perform(
+        self, moves: Iterable[Move], work: Callable[[Move], R], report: SyncReport
+    ) -> Iterator[tuple[Move, R]]:
+        """Do the moves, many at once, and yield what came of each; count the files that went wrong."""
+        transfers = Transfers[Move, R](
+            work, lambda move: move.size, workers=self._workers, throttle=Throttle(self._rate), stop=self._stop
+        )
+        unanswered = 0
+        for move, result in transfers.run(moves):
+            if not isinstance(result, Exception):
+                unanswered = 0
+                yield move, result
+                continue
+            unanswered = unanswered + 1 if isinstance(result, TransientStorageError) else 0
+            _note(move, result, report)
+            if unanswered >= UNANSWERED_MAX:
+                raise result
+
+    def _settle(self, copies: Copies, move: Move, done: "_Done", report: SyncReport) -> None:
+        report.moved(done.move)
+        self._on_move(done.move)
+        self._done.append(done)
+        if len(self._done) >= RECORD_EVERY:
+            self._record(copies, report)
+
+    def _move(self, move: Move) -> "_Done":
+        """Move one file and ask what arrived. In a thread of its own."""
+        settled = self._compare(move)
+        if isinstance(settled, Copy):
+            return _Done(move, settled)
+        return _Done(settled, self._receive(settled) if settled.kind == "download" else self._send(settled))
+
+    def _compare(self, move: Move) -> Move | Copy:
+        """Find out what a file that both sides have is: a copy, an older version to replace, or a conflict."""
+        if move.kind != "compare":
+            return move
+        ours = self._lake.digest(move.key)
+        try:
+            theirs = self._store.head(move.key)
+        except NotFoundError:
+            return replace(move, kind="upload")
+        held = theirs.sha256 or self._store.digest(move.key)
+        if move.sha256 is not None and ours != move.sha256:
+            raise CorruptError(f"{self._lake.local_path(move.key)} is damaged: it is not what was sealed")
+        if held == ours:
+            return _copy(theirs, ours, move.modified_at)
+        if held == move.before:
+            return replace(move, kind="replace", sha256=ours)
+        raise AlreadyExistsError(f"here it has SHA-256 {ours[:12]}..., in {self._store.url} {held[:12]}...")
+
+    def _send(self, move: Move) -> Copy:
+        if move.kind == "replace" and self._store.head(move.key).sha256 not in (move.before, move.sha256):
+            raise AlreadyExistsError("the store's version changed meanwhile and is not overwritten")
+        path = self._lake.local_path(move.key)
+        sent = self._store.put_file(move.key, path, sha256=move.sha256, overwrite=move.kind == "replace")
+        theirs = self._store.head(move.key)
+        held = theirs.sha256 or self._store.digest(move.key)
+        if sent.sha256 is None or (theirs.size, held) != (sent.size, sent.sha256):
+            raise CorruptError(f"{self._store.url} holds other bytes than were sent: not counted as a copy")
+        return _copy(theirs, held, move.modified_at)
+
+    def _receive(self, move: Move) -> Copy:
+        """Fetch one file, aside, so that an interrupted run leaves nothing among the segments."""
+        aside, path = self._staging / f"{secrets.token_hex(8)}{TEMP_SUFFIX}", self._lake.local_path(move.key)
+        try:
+            got = self._store.get_file(move.key, aside)
+            if got.sha256 is None or got.size != aside.stat().st_size:
+                raise CorruptError(f"{path}: {aside.stat().st_size} bytes arrived of {got.size}")
+            publish(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return _copy(got, got.sha256, path.stat().st_mtime_ns)
+
+    def _record(self, copies: Copies, report: SyncReport) -> None:
+        """Record and forget verified copies."""
+        done, self._done = self._done, []
+        copies.record_restored(d.copy for d in done if d.move.kind == "download")
+        copies.record(d.copy for d in done)
+
+    # What may go.
+
+    def _removable(self, copies: Copies, sent: Sequence[Move] = ()) -> Iterator[Move]:
+        """Yield the local files that may go: copied, old enough, and not needed here."""
+        before = self._clock.now_ns() - self._keep_ns
+        known = (copy for path in self._paths for copy in copies.here(path))
+        moves = (Move("delete", copy.key, copy.bytes, copy.sha256, copy.modified_at) for copy in known)
+        for move in chain(moves, (replace(move, kind="delete") for move in sent)):
+            if move.modified_at <= before and self._wanted(move.key) and not self._is_needed(move.key):
+                yield move
+
+    def _remove(self, copies: Copies, report: SyncReport) -> None:
+        """Remove local files, each after the store was asked once more whether it holds these very bytes."""
+        confirmed = (move for move, yes in self._perform(self._removable(copies), self._is_held, report) if yes)
+        while batch := list(islice(confirmed, RECORD_EVERY)):
+            copies.record_deleted(move.key for move in batch)
+            for move in batch:
+                self._lake.delete(move.key)
+                report.moved(move)
+                self._on_move(move)
+
+    def _is_held(self, move: Move) -> bool:
+        theirs, info = self._store.head(move.key), self._lake.head(move.key)
+        held = theirs.sha256 or self._store.digest(move.key)
+        return (theirs.size, held, info.modified_at) == (move.size, move.sha256, move.modified_at)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What became of a move: with `compare`, the move that it turned out to be."""
+
+    move: Move
+    copy: Copy
+
+
+def _note(move: Move, error: Exception, report: SyncReport) -> None:
+    """Count what went wrong with one file. What would go wrong with all of them is raised: it ends the run."""
+    if isinstance(error, NotFoundError):
+        return  # one side was replaced or removed meanwhile: the next run sees what is there
+    if isinstance(error, AlreadyExistsError):
+        report.conflict(f"{move.key}: {error}")
+    elif isinstance(error, CorruptError | TransientStorageError):
+        report.failure(f"{move.key}: {error}")
+    else:
+        raise error
+
+
+def _is_same_file(known: Copy, info: ObjectInfo) -> bool:
+    return (known.bytes, known.modified_at) == (info.size, info.modified_at)
+
+
+def _copy(theirs: ObjectInfo, sha256: str, modified_at: int) -> Copy:
+    return Copy(theirs.key, sha256, theirs.size, modified_at, theirs.etag)
