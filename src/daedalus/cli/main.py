@@ -19,6 +19,7 @@ from daedalus.cli import (
     recover,
     replay_frames,
     sandbox,
+    sync,
     verify,
 )
 from daedalus.shared.errors import ConfigError, DaedalusError
@@ -41,6 +42,7 @@ app.command("ingest")(ingest.ingest)
 app.command("import")(import_recordings.import_recordings)
 app.command("replay-frames")(replay_frames.replay_frames)
 app.command("recover")(recover.recover)
+app.command("sync")(sync.sync)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
 app.command("bars")(bars.bars)

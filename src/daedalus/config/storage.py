@@ -141,8 +141,32 @@ class RequestsConfig(Section):
 class SyncConfig(Section):
     """What `daedalus sync` copies where."""
 
-    source: StoreConfig = Field(default=StoreConfig(), description="Copied from here.")
-    destination: StoreConfig = Field(default=StoreConfig(), description="Copied to here.")
+    source: StoreConfig = Field(default=StoreConfig(), description="The lake here; a local directory.")
+    destination: StoreConfig = Field(default=StoreConfig(), description="The other store.")
+    interval_seconds: Number = Field(
+        default=300.0, ge=1, le=86_400, description="Seconds between two runs of a continuous sync."
+    )
+    paths: list[Text] = Field(
+        default=[],
+        max_length=100,
+        description="Folders of the lake to sync, such as raw/ready/coinbase; empty means recordings, processed/,"
+        " imports/ and manifests/.",
+    )
+    include_raw: bool = Field(default=True, description="Whether recordings are synced when paths is empty.")
+    max_workers: WholeNumber = Field(default=8, ge=1, le=64, description="Transfers at once.")
+    bandwidth_mb_per_second: Number | None = Field(
+        default=None, ge=0.001, le=100_000, description="Limit of all transfers together, MB (10^6 bytes) a second."
+    )
+    trust_ledger: bool = Field(
+        default=False,
+        description="Take the ledger's word for what the store holds, so that a run that has nothing new asks nothing.",
+    )
+    delete_after_transfer: bool = Field(
+        default=False, description="Remove local files when the store was found to hold them."
+    )
+    keep_local_hours: Number = Field(
+        default=24.0, ge=0, le=1_000_000, description="Hours since its last change that a local file stays at least."
+    )
 
 
 class RetentionConfig(Section):

@@ -192,7 +192,7 @@ class StorageSync:
     ) -> Iterator[tuple[Move, R]]:
         """Do the moves, many at once, and yield what came of each; count the files that went wrong."""
         transfers = Transfers[Move, R](
-            work, lambda move: move.size, workers=self._workers, throttle=Throttle(self._rate), stop=self._stop
+            work, _bytes_moved, workers=self._workers, throttle=Throttle(self._rate), stop=self._stop
         )
         unanswered = 0
         for move, result in transfers.run(moves):
@@ -299,6 +299,10 @@ class _Done:
 
     move: Move
     copy: Copy
+
+
+def _bytes_moved(move: Move) -> int:
+    return 0 if move.kind == "delete" else move.size
 
 
 def _note(move: Move, error: Exception, report: SyncReport) -> None:
