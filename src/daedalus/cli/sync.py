@@ -10,58 +10,70 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daedalus.cli import etl
+from daedalus.cli.sync_print import print_json, print_plan, print_report, print_status
 
 if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig
     from daedalus.etl.core.config import FilterSpec
-    from daedalus.storage.sync_report import Move, SyncReport
+    from daedalus.storage.sync_report import Move
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-HEALTH_NAME = "sync.json"
 _DIRECTIONS = ("upload", "download", "both")
 
 
+_Mode = Annotated[str, typer.Option("--mode", help="once, or continuous: again at each interval.")]
+_Interval = Annotated[
+    float | None, typer.Option("--interval", min=1.0, help="Seconds between two runs; default: the settings'.")
+]
+_Direction = Annotated[str, typer.Option("--direction", help="upload, download, or both.")]
+_Source = Annotated[
+    Path | None, typer.Option("--source", "--base-dir", help="The lake here; default: the settings' sync.source.")
+]
+_Destination = Annotated[
+    str | None,
+    typer.Option(
+        "--destination", help="The other store: s3://BUCKET/PREFIX, ... or a directory; default: the settings'."
+    ),
+]
+_Paths = Annotated[
+    list[str] | None,
+    typer.Option("--paths", help="Only these folders of the lake, such as raw/ready/coinbase; may be repeated."),
+]
+_IncludeRaw = Annotated[
+    bool | None, typer.Option("--include-raw/--no-include-raw", help="Whether recordings are synced.")
+]
+_DeleteAfterTransfer = Annotated[
+    bool | None,
+    typer.Option(
+        "--delete-after-transfer/--keep",
+        help="Remove local files that the store was found to hold, after sync.keep_local_hours.",
+    ),
+]
+_MaxWorkers = Annotated[
+    int | None, typer.Option("--max-workers", min=1, max=64, help="Transfers at once; default: the settings'.")
+]
+_Bandwidth = Annotated[
+    float | None, typer.Option("--bandwidth", min=0.001, help="Limit, MB a second; default: the settings'.")
+]
+_TrustLedger = Annotated[
+    bool | None,
+    typer.Option("--trust-ledger/--list", help="Take the ledger's word for what the store holds: list nothing."),
+]
+
+
 def sync(
-    mode: Annotated[str, typer.Option("--mode", help="once, or continuous: again at each interval.")] = "once",
-    interval: Annotated[
-        float | None, typer.Option("--interval", min=1.0, help="Seconds between two runs; default: the settings'.")
-    ] = None,
-    direction: Annotated[str, typer.Option("--direction", help="upload, download, or both.")] = "upload",
-    source: Annotated[
-        Path | None, typer.Option("--source", "--base-dir", help="The lake here; default: the settings' sync.source.")
-    ] = None,
-    destination: Annotated[
-        str | None,
-        typer.Option(
-            "--destination", help="The other store: s3://BUCKET/PREFIX, ... or a directory; default: the settings'."
-        ),
-    ] = None,
-    paths: Annotated[
-        list[str] | None,
-        typer.Option("--paths", help="Only these folders of the lake, such as raw/ready/coinbase; may be repeated."),
-    ] = None,
-    include_raw: Annotated[
-        bool | None, typer.Option("--include-raw/--no-include-raw", help="Whether recordings are synced.")
-    ] = None,
-    delete_after_transfer: Annotated[
-        bool | None,
-        typer.Option(
-            "--delete-after-transfer/--keep",
-            help="Remove local files that the store was found to hold, after sync.keep_local_hours.",
-        ),
-    ] = None,
-    max_workers: Annotated[
-        int | None, typer.Option("--max-workers", min=1, max=64, help="Transfers at once; default: the settings'.")
-    ] = None,
-    bandwidth: Annotated[
-        float | None, typer.Option("--bandwidth", min=0.001, help="Limit, MB a second; default: the settings'.")
-    ] = None,
-    trust_ledger: Annotated[
-        bool | None,
-        typer.Option("--trust-ledger/--list", help="Take the ledger's word for what the store holds: list nothing."),
-    ] = None,
+    mode: _Mode = "once",
+    interval: _Interval = None,
+    direction: _Direction = "upload",
+    source: _Source = None,
+    destination: _Destination = None,
+    paths: _Paths = None,
+    include_raw: _IncludeRaw = None,
+    delete_after_transfer: _DeleteAfterTransfer = None,
+    max_workers: _MaxWorkers = None,
+    bandwidth: _Bandwidth = None,
+    trust_ledger: _TrustLedger = None,
     exchange: etl.ExchangeOption = None,
     symbol: etl.SymbolOption = None,
     start: etl.FromOption = None,
@@ -101,11 +113,11 @@ def sync(
     }
     settings = sync_settings(config, overrides, source, destination, given, debug)
     if status:
-        _print_status(health_path(settings), as_json)
+        print_status(health_path(settings), as_json)
         return
     chosen = etl.filter_spec(exchange, symbol, None, None, None, None, start, end)
     if dry_run:
-        _print_plan(settings, direction, chosen, as_json)
+        print_plan(settings, direction, chosen, as_json)
     elif mode == "continuous":
         _serve(settings, direction, chosen)
     else:
@@ -138,9 +150,9 @@ def _once(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec", as_j
     with _Shown() as shown:
         report = make_sync(settings, chosen, stop=stop, on_move=shown.moved).run(direction)
     if as_json:
-        typer.echo(_as_json(report))
+        print_json(report)
     else:
-        _print_report(report)
+        print_report(report)
     if report.is_cut_short:
         raise typer.Exit(EXIT_INTERRUPTED)
     if not report.is_clean:
@@ -161,82 +173,6 @@ def _serve(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec") -> 
         stop=stop,
     )
     service.run()
-
-
-def _print_plan(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec", as_json: bool) -> None:
-    from daedalus.cli.sync_options import make_sync, rows_of
-
-    moves, report = make_sync(settings, chosen).plan(direction)
-    table: dict[tuple[str, str], list[int]] = {}
-    for move in moves:
-        line = table.setdefault((move.kind, "/".join(move.key.split("/")[:4])), [0, 0, 0])
-        for at, value in enumerate((1, rows_of(settings, move) or 0, move.size)):
-            line[at] += value
-    if as_json:
-        import msgspec
-
-        names = ("kind", "folder", "files", "rows", "bytes")
-        found = [dict(zip(names, (*key, *line), strict=True)) for key, line in sorted(table.items())]
-        typer.echo(msgspec.json.encode({"moves": found, "conflicts": report.conflicts}).decode())
-    else:
-        for (kind, folder), (files, rows, size) in sorted(table.items()):
-            typer.echo(f"{kind:<9} {folder:<44} {files:>8,} files {rows:>14,} rows {size:>16,} bytes")
-        _print_troubles(report)
-        typer.echo(
-            f"would move {len(moves):,} files, {sum(m.size for m in moves):,} bytes; "
-            f"{report.unchanged.files + report.adopted.files:,} are equal on both sides; nothing was done"
-        )
-    if report.conflict_count:
-        raise typer.Exit(EXIT_FAILED)
-
-
-def _print_report(report: "SyncReport") -> None:
-    for name in ("uploaded", "replaced", "downloaded", "deleted", "adopted", "unchanged"):
-        tally = getattr(report, name)
-        if tally.files or name in ("uploaded", "unchanged"):
-            typer.echo(f"{name:<10} {tally.files:>9,} files {tally.bytes:>16,} bytes")
-    _print_troubles(report)
-
-
-def _print_troubles(report: "SyncReport") -> None:
-    for text in report.conflicts:
-        typer.echo(f"conflict: {text}", err=True)
-    for text in report.failures:
-        typer.echo(f"failed: {text}", err=True)
-    hidden = report.conflict_count + report.failure_count - len(report.conflicts) - len(report.failures)
-    if hidden:
-        typer.echo(f"... and {hidden:,} more", err=True)
-
-
-def _as_json(report: "SyncReport") -> str:
-    import msgspec
-
-    return msgspec.json.encode(report).decode()
-
-
-def _print_status(path: Path, as_json: bool) -> None:
-    import msgspec
-
-    from daedalus.shared.clock import NS_PER_SECOND, SystemClock
-    from daedalus.storage.sync_service import read_health
-
-    health = read_health(path)
-    if health is None:
-        typer.echo(f"no continuous sync has run: {path} is not there", err=True)
-        raise typer.Exit(EXIT_FAILED)
-    now = SystemClock().now_ns()
-    if as_json:
-        typer.echo(msgspec.json.encode(health).decode())
-    else:
-        age = (
-            "never" if health.last_success_at is None else f"{(now - health.last_success_at) // NS_PER_SECOND:,} s ago"
-        )
-        typer.echo(f"{health.store}: last success {age}, {health.failed_runs} failed runs since")
-        typer.echo(f"uploaded {health.uploaded.files:,} files, {health.uploaded.bytes:,} bytes since its start")
-        if health.error:
-            typer.echo(f"last error: {health.error}")
-    if not health.is_well(now):
-        raise typer.Exit(EXIT_FAILED)
 
 
 class _Shown:

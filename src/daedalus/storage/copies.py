@@ -136,7 +136,8 @@ class Copies:
 
 def _note_verified(db: sqlite3.Connection, copy: Copy, now: int) -> None:
     db.execute(
-        "UPDATE segments SET uploaded_at = coalesce(uploaded_at, ?), verified_at = ? WHERE key = ? AND sha256 = ?",
+        "UPDATE segments SET uploaded_at = coalesce(uploaded_at, ?), verified_at = ?, deleted_at = NULL"
+        " WHERE key = ? AND sha256 = ?",
         (now, now, copy.key, copy.sha256),
     )
 

@@ -39,7 +39,7 @@ class RetryPolicy:
 
         The operation must be one that may be repeated. What it raises last, or what repeating cannot help, comes out.
         """
-        wait = self.first_wait_s
+        wait = min(self.first_wait_s, self.longest_wait_s)
         for _ in range(self.attempts - 1):
             try:
                 return operation()
@@ -49,5 +49,6 @@ class RetryPolicy:
         return operation()
 
     def waits(self) -> tuple[timedelta, timedelta]:
-        """Return the first and the longest wait."""
-        return timedelta(seconds=self.first_wait_s), timedelta(seconds=self.longest_wait_s)
+        """Return the first and the longest wait, of which the first must be the shorter one."""
+        first = min(self.first_wait_s, self.longest_wait_s / 2.0)
+        return timedelta(seconds=first), timedelta(seconds=self.longest_wait_s)

@@ -159,6 +159,8 @@ class StorageSync:
                 and (self._trust_ledger or there == (known.bytes, known.etag))
             ):
                 report.unchanged.add(info.size)
+                if known.deleted_at is not None:
+                    copies.record([known])  # a run was killed between saying that it goes and removing it
                 continue
             is_there = there is not None or (self._trust_ledger and known is not None)
             before = known.sha256 if known and replaces and not is_segment(info.key) else None
