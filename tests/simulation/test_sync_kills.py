@@ -75,7 +75,7 @@ class Killed:
 
 
 def test_a_few_kills(s3_server: S3Server, tmp_path: Path) -> None:
-    Killed(s3_server, tmp_path, seed=1).cycle(2)
+    Killed(s3_server, tmp_path, seed=1).cycle(1)
 
 
 @pytest.mark.soak

@@ -1,17 +1,18 @@
 """Copies between a lake on a local disk and another store: segments, features, bars and manifests, under equal keys.
 
-A copy counts when the store was asked, after the transfer, and told the size and the SHA-256 of the file; the ledger
+A copy counts when the store, asked after the transfer, told size and checksum of the file (`verifying`); the ledger
 remembers it, so that a later run has nothing to send and little to ask. A local file goes only when that was asked
 again. Nothing is overwritten but an older version of a feature or bar file that came from here.
 
-Bounds: `workers` transfers at once, `transfers.BYTES_AT_ONCE` bytes of files in the air, `RECORD_EVERY` verified copies
+Bounds: `workers` transfers at once, `transfers.BYTES_AT_ONCE` bytes of files in the air, `SETTLE_EVERY` moved files
 not yet in the ledger (an interrupted run compares those again), one page of 1,000 objects of a listing.
 """
 
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Literal, TypeVar
 
@@ -24,13 +25,16 @@ from daedalus.storage.local import LocalStorage, make_dirs, publish, remove_temp
 from daedalus.storage.lock import exclusive
 from daedalus.storage.sync_report import Move, SyncReport
 from daedalus.storage.transfers import Throttle, Transfers
+from daedalus.storage.verifying import SMALL_BYTES, Sent, asked_for, copy_of, file_md5, held_by_listing
 
+J = TypeVar("J", Move, Sent)
 R = TypeVar("R")
 Direction = Literal["upload", "download", "both"]
 LOCK_NAME = ".sync.lock"
 STAGING = ".sync"
 """What is being fetched; nothing in it outlives a run."""
-RECORD_EVERY = 64
+#: Moved files are verified and recorded, and removed ones removed, so many together.
+SETTLE_EVERY = 500
 #: So many files in a row that the store does not answer for end a run: it is gone.
 UNANSWERED_MAX = 16
 _PAGE = 1000
@@ -85,7 +89,7 @@ class StorageSync:
     ) -> None:
         self._lake, self._store, self._paths = lake, store, tuple(paths)
         self._wanted = wanted or (lambda key: True)
-        self._workers, self._rate = workers, bytes_per_second
+        self._workers, self._throttle = workers, Throttle(bytes_per_second)
         self._trust_ledger, self._delete = trust_ledger, delete_after_transfer
         self._keep_ns = round(keep_local_hours * _HOUR_NS)
         self._is_needed = is_needed or (lambda key: False)
@@ -93,7 +97,6 @@ class StorageSync:
         self._on_move = on_move or (lambda move: None)
         self._stop = stop or threading.Event()
         self._staging = lake.base_dir / STAGING
-        self._done: list[_Done] = []
 
     def run(self, direction: Direction) -> SyncReport:
         """Sync once.
@@ -109,9 +112,9 @@ class StorageSync:
         with exclusive(self._lake.base_dir / LOCK_NAME, "sync"), Ledger(self._lake.base_dir) as ledger:
             remove_temporaries(self._staging)
             copies = Copies(ledger, self._store.url, clock=self._clock)
-            for move, done in self._perform(self._moves(copies, direction, report), self._move, report):
-                self._settle(copies, move, done, report)
-            self._record(copies, report)
+            sent = self._perform(self._moves(copies, direction, report), self._move, report)
+            while batch := list(islice(sent, SETTLE_EVERY)):
+                self._settle(copies, batch, report)
             if self._delete and direction != "download":
                 self._remove(copies, report)
         report.is_cut_short |= self._stop.is_set()
@@ -123,7 +126,7 @@ class StorageSync:
         make_dirs(self._lake.base_dir)
         with Ledger(self._lake.base_dir) as ledger:
             copies = Copies(ledger, self._store.url, clock=self._clock)
-            for _, settled in self._perform(self._moves(copies, direction, report), self._compare, report):
+            for settled in self._perform(self._moves(copies, direction, report), self._compare, report):
                 if isinstance(settled, Move):
                     moves.append(settled)
                 else:
@@ -190,36 +193,42 @@ class StorageSync:
     # Doing it.
 
     def _perform(
-        self, moves: Iterable[Move], work: Callable[[Move], R], report: SyncReport
-    ) -> Iterator[tuple[Move, R]]:
+        self, moves: Iterable[J], work: Callable[[J], R], report: SyncReport, *, to_the_end: bool = False
+    ) -> Iterator[R]:
         """Do the moves, many at once, and yield what came of each; count the files that went wrong."""
-        transfers = Transfers[Move, R](
-            work, _bytes_moved, workers=self._workers, throttle=Throttle(self._rate), stop=self._stop
-        )
+        stop = threading.Event() if to_the_end else self._stop
+        transfers = Transfers[J, R](work, _bytes_moved, workers=self._workers, throttle=self._throttle, stop=stop)
         unanswered = 0
         for move, result in transfers.run(moves):
             if not isinstance(result, Exception):
                 unanswered = 0
-                yield move, result
+                yield result
                 continue
             unanswered = unanswered + 1 if isinstance(result, TransientStorageError) else 0
-            _note(move, result, report)
+            _note(move.key, result, report)
             if unanswered >= UNANSWERED_MAX:
                 raise result
 
-    def _settle(self, copies: Copies, move: Move, done: "_Done", report: SyncReport) -> None:
-        report.moved(done.move)
-        self._on_move(done.move)
-        self._done.append(done)
-        if len(self._done) >= RECORD_EVERY:
-            self._record(copies, report)
+    def _settle(self, copies: Copies, batch: Sequence[Sent], report: SyncReport) -> None:
+        """Count and record what was moved, as far as the store says that it holds it."""
+        open_ones = [sent for sent in batch if sent.md5 is not None]
+        held = held_by_listing(self._store, open_ones)
+        verified = [sent for sent in batch if sent.md5 is None]
+        verified += [Sent(sent.move, held[sent.move.key]) for sent in open_ones if sent.move.key in held]
+        rest = [sent for sent in open_ones if sent.move.key not in held]
+        verified += self._perform(rest, partial(asked_for, self._store), report, to_the_end=True)
+        copies.record_restored(sent.copy for sent in verified if sent.move.kind == "download")
+        copies.record(sent.copy for sent in verified)
+        for sent in verified:
+            report.moved(sent.move)
+            self._on_move(sent.move)
 
-    def _move(self, move: Move) -> "_Done":
-        """Move one file and ask what arrived. In a thread of its own."""
+    def _move(self, move: Move) -> Sent:
+        """Move one file. In a thread of its own."""
         settled = self._compare(move)
         if isinstance(settled, Copy):
-            return _Done(move, settled)
-        return _Done(settled, self._receive(settled) if settled.kind == "download" else self._send(settled))
+            return Sent(move, settled)
+        return self._receive(settled) if settled.kind == "download" else self._send(settled)
 
     def _compare(self, move: Move) -> Move | Copy:
         """Find out what a file that both sides have is: a copy, an older version to replace, or a conflict."""
@@ -234,23 +243,23 @@ class StorageSync:
         if move.sha256 is not None and ours != move.sha256:
             raise CorruptError(f"{self._lake.local_path(move.key)} is damaged: it is not what was sealed")
         if held == ours:
-            return _copy(theirs, ours, move.modified_at)
+            return copy_of(theirs, ours, move.modified_at)
         if held == move.before:
             return replace(move, kind="replace", sha256=ours)
         raise AlreadyExistsError(f"here it has SHA-256 {ours[:12]}..., in {self._store.url} {held[:12]}...")
 
-    def _send(self, move: Move) -> Copy:
+    def _send(self, move: Move) -> Sent:
         if move.kind == "replace" and self._store.head(move.key).sha256 not in (move.before, move.sha256):
             raise AlreadyExistsError("the store's version changed meanwhile and is not overwritten")
         path = self._lake.local_path(move.key)
         sent = self._store.put_file(move.key, path, sha256=move.sha256, overwrite=move.kind == "replace")
-        theirs = self._store.head(move.key)
-        held = theirs.sha256 or self._store.digest(move.key)
-        if sent.sha256 is None or (theirs.size, held) != (sent.size, sent.sha256):
-            raise CorruptError(f"{self._store.url} holds other bytes than were sent: not counted as a copy")
-        return _copy(theirs, held, move.modified_at)
+        assert sent.sha256 is not None
+        copy = copy_of(sent, sent.sha256, move.modified_at)
+        if sent.size <= SMALL_BYTES:
+            return Sent(move, copy, file_md5(path))
+        return asked_for(self._store, Sent(move, copy))
 
-    def _receive(self, move: Move) -> Copy:
+    def _receive(self, move: Move) -> Sent:
         """Fetch one file, aside, so that an interrupted run leaves nothing among the segments."""
         aside, path = self._staging / f"{secrets.token_hex(8)}{TEMP_SUFFIX}", self._lake.local_path(move.key)
         try:
@@ -260,13 +269,7 @@ class StorageSync:
             publish(aside, path)
         finally:
             aside.unlink(missing_ok=True)
-        return _copy(got, got.sha256, path.stat().st_mtime_ns)
-
-    def _record(self, copies: Copies, report: SyncReport) -> None:
-        """Record and forget verified copies."""
-        done, self._done = self._done, []
-        copies.record_restored(d.copy for d in done if d.move.kind == "download")
-        copies.record(d.copy for d in done)
+        return Sent(move, copy_of(got, got.sha256, path.stat().st_mtime_ns))
 
     # What may go.
 
@@ -281,47 +284,35 @@ class StorageSync:
 
     def _remove(self, copies: Copies, report: SyncReport) -> None:
         """Remove local files, each after the store was asked once more whether it holds these very bytes."""
-        confirmed = (move for move, yes in self._perform(self._removable(copies), self._is_held, report) if yes)
-        while batch := list(islice(confirmed, RECORD_EVERY)):
+        confirmed = (move for move in self._perform(self._removable(copies), self._if_held, report) if move)
+        while batch := list(islice(confirmed, SETTLE_EVERY)):
             copies.record_deleted(move.key for move in batch)
             for move in batch:
                 self._lake.delete(move.key)
                 report.moved(move)
                 self._on_move(move)
 
-    def _is_held(self, move: Move) -> bool:
+    def _if_held(self, move: Move) -> Move | None:
         theirs, info = self._store.head(move.key), self._lake.head(move.key)
         held = theirs.sha256 or self._store.digest(move.key)
-        return (theirs.size, held, info.modified_at) == (move.size, move.sha256, move.modified_at)
+        return move if (theirs.size, held, info.modified_at) == (move.size, move.sha256, move.modified_at) else None
 
 
-@dataclass(frozen=True)
-class _Done:
-    """What became of a move: with `compare`, the move that it turned out to be."""
-
-    move: Move
-    copy: Copy
+def _bytes_moved(move: Move | Sent) -> int:
+    return 0 if isinstance(move, Sent) or move.kind == "delete" else move.size
 
 
-def _bytes_moved(move: Move) -> int:
-    return 0 if move.kind == "delete" else move.size
-
-
-def _note(move: Move, error: Exception, report: SyncReport) -> None:
+def _note(key: str, error: Exception, report: SyncReport) -> None:
     """Count what went wrong with one file. What would go wrong with all of them is raised: it ends the run."""
     if isinstance(error, NotFoundError):
         return  # one side was replaced or removed meanwhile: the next run sees what is there
     if isinstance(error, AlreadyExistsError):
-        report.conflict(f"{move.key}: {error}")
+        report.conflict(f"{key}: {error}")
     elif isinstance(error, CorruptError | TransientStorageError):
-        report.failure(f"{move.key}: {error}")
+        report.failure(f"{key}: {error}")
     else:
         raise error
 
 
 def _is_same_file(known: Copy, info: ObjectInfo) -> bool:
     return (known.bytes, known.modified_at) == (info.size, info.modified_at)
-
-
-def _copy(theirs: ObjectInfo, sha256: str, modified_at: int) -> Copy:
-    return Copy(theirs.key, sha256, theirs.size, modified_at, theirs.etag)

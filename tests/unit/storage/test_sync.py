@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,11 @@ class CountingStorage(MemoryStorage):
         super().__init__()
         self.calls: Counter[str] = Counter()
         self.broken: dict[str, Exception] = {}
+        self.on_put: Callable[[], None] = lambda: None
 
     def put_file(self, key: str, path: Path, *, sha256: str | None = None, overwrite: bool = False) -> ObjectInfo:
         self.calls["put"] += 1
+        self.on_put()
         if key in self.broken:
             raise self.broken[key]
         return super().put_file(key, path, sha256=sha256, overwrite=overwrite)
@@ -223,8 +225,8 @@ def test_what_concerns_all_files_ends_the_run_and_keeps_what_was_done(
 
 def test_a_run_ends_when_told_to(lake: LocalStorage, store: CountingStorage) -> None:
     stop = threading.Event()
-    sync = StorageSync(lake, store, PATHS, workers=1, stop=stop, on_move=lambda move: stop.set())
-    report = sync.run("upload")
+    store.on_put = stop.set
+    report = StorageSync(lake, store, PATHS, workers=1, stop=stop).run("upload")
     assert report.is_cut_short
     assert 1 <= report.uploaded.files < 6
     assert StorageSync(lake, store, PATHS).run("upload").is_clean
