@@ -94,13 +94,15 @@ def _processors(config: "DaedalusConfig") -> list[str]:
 
     try:
         paths = wiring.etl_paths(config, SOURCE)
-        book = wiring.output_options(config, SOURCE, "orderbook")["partition_cols"]
+        tables = {name: wiring.output_options(config, SOURCE, name)["partition_cols"] for name in wiring.TABLES}
         bars = wiring.output_options(config, SOURCE, "bars")["partition_cols"]
     except DaedalusError as error:
         return [str(error)]
     channels = config.etl.channels
     lines = [f"reads {paths.bronze}/{{channel}}, keeps state in {paths.state}"]
-    lines.append(f"orderbook {_switch(channels.orderbook.enabled)} -> {paths.silver / _partition(config, book)}")
+    for name, columns in tables.items():
+        where = paths.silver[name] / _partition(config, columns)
+        lines.append(f"{name} {_switch(getattr(channels, name).enabled)} -> {where}")
     for duration in config.etl.channels.orderbook.processor_options.bar_durations:
         where = paths.gold / f"duration={duration}" / _partition(config, bars)
         lines.append(f"bars {duration:>5} s {_switch(channels.bars.enabled)} -> {where}")

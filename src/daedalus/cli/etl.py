@@ -46,6 +46,15 @@ FromOption = Annotated[
     str | None, typer.Option("--from", help="Only from this hour on: 2025-06-19 or 2025-06-19T14:00 (UTC).")
 ]
 ToOption = Annotated[str | None, typer.Option("--to", help="Only hours that begin before this time.")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="Only the first rows of each market, that many: to try something, into a new --output."
+    ),
+]
+FeatureSetOption = Annotated[
+    str | None, typer.Option("--feature-set", help="core, standard or full; default: the settings'.")
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings; default config/config.yaml where it exists.")
 ]
@@ -121,7 +130,12 @@ def lake(settings: "DaedalusConfig", source: str, transform: "Channel") -> "tupl
 
 
 def execute(
-    transform: "Transform", places: "tuple[InputConfig, OutputConfig]", chosen: "FilterSpec", dry_run: bool, debug: bool
+    transform: "Transform",
+    places: "tuple[InputConfig, OutputConfig]",
+    chosen: "FilterSpec",
+    dry_run: bool,
+    debug: bool,
+    limit: int | None = None,
 ) -> None:
     """Run a transform, or tell what it would do; exit with a code when something failed."""
     from daedalus.etl.core.executor import TransformExecutor
@@ -130,7 +144,7 @@ def execute(
         typer.echo(planned(TransformExecutor(transform, *places), chosen))
         return
     with _Progress(transform.name) as progress:
-        report = _interruptible(TransformExecutor(transform, *places, on_progress=progress.show), chosen)
+        report = _interruptible(TransformExecutor(transform, *places, on_progress=progress.show), chosen, limit)
     typer.echo(summary(transform.name, report))
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
@@ -142,13 +156,13 @@ def execute(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _interruptible(executor: "TransformExecutor", chosen: "FilterSpec") -> "Report":
+def _interruptible(executor: "TransformExecutor", chosen: "FilterSpec", limit: int | None) -> "Report":
     """Run; Ctrl-C and SIGTERM give up the partition that is being written and keep those that are whole."""
     import signal
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return executor.run(chosen)
+        return executor.run(chosen, limit)
     except KeyboardInterrupt:
         typer.echo("interrupted: finished partitions are kept, no half ones are left; run it again to go on", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None

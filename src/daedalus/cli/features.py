@@ -1,16 +1,18 @@
 """`daedalus features`: bronze to silver, and what its columns are."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daedalus.cli import etl
+from daedalus.cli.wiring import Table
 
 if TYPE_CHECKING:
+    from daedalus.config.config import DaedalusConfig
     from daedalus.etl.core.config import FeatureConfig
-
-Table = Literal["orderbook", "trades", "ticker"]
+    from daedalus.etl.transforms.base import Transform
 
 app = typer.Typer(
     help="Compute features from recordings: bronze to silver.",
@@ -65,7 +67,10 @@ def show(
 
 def _feature_config(config: Path | None, overrides: list[str] | None, feature_set: str | None) -> "FeatureConfig":
     """Return the features' settings, with another set if one is given."""
-    settings = etl.load_settings(config, overrides, None, None, False)
+    return _options(etl.load_settings(config, overrides, None, None, False), feature_set)
+
+
+def _options(settings: "DaedalusConfig", feature_set: str | None) -> "FeatureConfig":
     from daedalus.cli.wiring import feature_options
     from daedalus.etl.core.config import FeatureConfig
 
@@ -103,40 +108,78 @@ def calibrate_microprice(
     typer.echo(f"{table}: {found.exchange} {found.symbol}, from {books:,} books")
 
 
-@app.command("orderbook")
-def orderbook(
-    input: etl.InputOption = None,
-    output: etl.OutputOption = None,
-    source: etl.SourceOption = "coinbase",
-    exchange: etl.ExchangeOption = None,
-    symbol: etl.SymbolOption = None,
-    year: etl.YearOption = None,
-    month: etl.MonthOption = None,
-    day: etl.DayOption = None,
-    hour: etl.HourOption = None,
-    start: etl.FromOption = None,
-    end: etl.ToOption = None,
-    config: etl.ConfigOption = None,
-    overrides: etl.OverridesOption = None,
-    dry_run: etl.DryRunOption = False,
-    debug: etl.DebugOption = False,
-) -> None:
-    """Compute order book features, one silver row for each recorded book.
+def _command(table: Table, doc: str) -> Callable[..., None]:
+    """Return the command that computes a table; all have the same options."""
+
+    def compute(
+        input: etl.InputOption = None,
+        output: etl.OutputOption = None,
+        source: etl.SourceOption = "coinbase",
+        exchange: etl.ExchangeOption = None,
+        symbol: etl.SymbolOption = None,
+        year: etl.YearOption = None,
+        month: etl.MonthOption = None,
+        day: etl.DayOption = None,
+        hour: etl.HourOption = None,
+        start: etl.FromOption = None,
+        end: etl.ToOption = None,
+        limit: etl.LimitOption = None,
+        feature_set: etl.FeatureSetOption = None,
+        config: etl.ConfigOption = None,
+        overrides: etl.OverridesOption = None,
+        dry_run: etl.DryRunOption = False,
+        debug: etl.DebugOption = False,
+    ) -> None:
+        settings = etl.load_settings(config, overrides, input, output, debug)
+        chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
+        places = etl.lake(settings, source, table)
+        transform = _transform(table, _options(settings, feature_set))
+        etl.execute(transform, places, chosen, dry_run, debug, limit)
+
+    compute.__doc__ = doc + _COMMON
+    compute.__name__ = table
+    app.command(table)(compute)
+    return compute
+
+
+def _transform(table: Table, config: "FeatureConfig") -> "Transform":
+    if table == "trades":
+        from daedalus.etl.transforms.trades import TradesFeatureTransform
+
+        return TradesFeatureTransform(config)
+    if table == "ticker":
+        from daedalus.etl.transforms.ticker import TickerFeatureTransform
+
+        return TickerFeatureTransform(config)
+    from daedalus.etl.transforms.orderbook import OrderbookFeatureTransform
+
+    return OrderbookFeatureTransform(config)
+
+
+_COMMON = """
 
     The hours of a market are computed in order, with all state carried from one to the next; the first hour that is
     selected starts afresh. A partition that exists is replaced in one step.
 
-    Example: daedalus features orderbook --base-dir data --symbol BTC/USD --from 2025-06-19 --to 2025-06-20
-
     Exit codes: 0 done; 1 a market failed (the others are done); 2 the settings or flags are wrong, or nothing matches;
     130 interrupted.
     """
-    settings = etl.load_settings(config, overrides, input, output, debug)
-    chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
-    from daedalus.cli.wiring import feature_options
-    from daedalus.etl.core.config import FeatureConfig
-    from daedalus.etl.transforms.orderbook import OrderbookFeatureTransform
 
-    places = etl.lake(settings, source, "orderbook")
-    transform = OrderbookFeatureTransform(FeatureConfig(**feature_options(settings)))
-    etl.execute(transform, places, chosen, dry_run, debug)
+orderbook = _command(
+    "orderbook",
+    """Compute order book features, one silver row for each recorded book.
+
+    Example: daedalus features orderbook --base-dir data --symbol BTC/USD --from 2025-06-19 --to 2025-06-20""",
+)
+trades = _command(
+    "trades",
+    """Compute trade features, one silver row for each recorded trade: against the book just before, and over windows.
+
+    Example: daedalus features trades --base-dir data --symbol BTC/USD --feature-set core""",
+)
+ticker = _command(
+    "ticker",
+    """Compute ticker features, one silver row for each recorded ticker: funding, open interest, basis, premium.
+
+    Example: daedalus features ticker --base-dir data --source ccxt --exchange bybit""",
+)

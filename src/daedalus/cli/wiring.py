@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig
     from daedalus.storage.base import Place
 
-Transform = Literal["orderbook", "bars"]
+Table = Literal["orderbook", "trades", "ticker"]
+Transform = Literal[Table, "bars"]
+#: Of silver.
+TABLES: tuple[Table, ...] = ("orderbook", "trades", "ticker")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class EtlPaths:
     """Where one source's tables live. Partition folders follow below `bronze`/{channel}, `silver` and `gold`."""
 
     bronze: "Place"
-    silver: "Place"
+    silver: "dict[str, Place]"
     gold: "Place"
     state: Path
 
@@ -225,7 +228,7 @@ def etl_paths(config: "DaedalusConfig", source: str) -> EtlPaths:
     write = OutputConfig(**output_options(config, source, "bars"))
     return EtlPaths(
         bronze=read.bronze("{channel}").parent,
-        silver=write.silver("orderbook"),
+        silver={table: write.silver(table) for table in TABLES},
         gold=write.gold(),
         state=state_dir(config),
     )

@@ -253,11 +253,37 @@ class OrderbookChannelConfig(Section):
     _check_partitions = field_validator("partition_cols")(check_partition_columns)
 
 
+class TradesChannelConfig(Section):
+    """Trade features. Their parameters are etl.channels.orderbook.processor_options."""
+
+    enabled: bool = Field(default=True, description="Whether features of trades are made.")
+    partition_cols: list[PartitionColumn] = Field(default=PARTITION_DEFAULT, description=PARTITION_DOC)
+
+    _check_partitions = field_validator("partition_cols")(check_partition_columns)
+
+
+class TickerChannelConfig(Section):
+    """Ticker features. Their parameters are etl.channels.orderbook.processor_options."""
+
+    enabled: bool = Field(default=True, description="Whether features of tickers are made.")
+    partition_cols: list[PartitionColumn] = Field(default=PARTITION_DEFAULT, description=PARTITION_DOC)
+
+    _check_partitions = field_validator("partition_cols")(check_partition_columns)
+
+
 class EtlChannels(Section):
     """One section a transform."""
 
     orderbook: OrderbookChannelConfig = Field(
         default=OrderbookChannelConfig(), description="Bronze order books to silver features."
+    )
+    trades: TradesChannelConfig = Field(
+        default=TradesChannelConfig(),
+        description="Bronze trades to silver. Parameters are the orderbook's processor_options.",
+    )
+    ticker: TickerChannelConfig = Field(
+        default=TickerChannelConfig(),
+        description="Bronze tickers to silver. Parameters are the orderbook's processor_options.",
     )
     bars: BarsChannelConfig = Field(
         default=BarsChannelConfig(),

@@ -189,7 +189,8 @@ class PathsConfig(Section):
         description="Directory of bronze: {tier_raw}/ready/{source}/{channel}/exchange=.../symbol=.../...",
     )
     tier_features: DirectoryName = Field(
-        default="silver", description="Directory of features: processed/{source}/orderbook/{tier_features}/..."
+        default="silver",
+        description="Directory of features: processed/{source}/{orderbook,trades,ticker}/{tier_features}/...",
     )
     tier_aggregates: DirectoryName = Field(
         default="gold", description="Directory of bars: processed/{source}/bars/{tier_aggregates}/..."

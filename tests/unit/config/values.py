@@ -29,6 +29,8 @@ VALUES: dict[str, list[Any]] = {
     "ccxt.exchanges.{id}.options": [{"a": 1}, {"b": True}],
     "ingestion.partition_by": LAYOUTS,
     "etl.channels.orderbook.partition_cols": LAYOUTS,
+    "etl.channels.trades.partition_cols": LAYOUTS,
+    "etl.channels.ticker.partition_cols": LAYOUTS,
     "etl.channels.bars.partition_cols": LAYOUTS,
     "etl.channels.bars.event_bars": [["tick-100"], ["volume-5", "dollar_run"]],
     "etl.channels.orderbook.processor_options.include": [["hhi_*"], ["grid_returns", "rv_60s"]],

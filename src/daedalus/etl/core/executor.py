@@ -6,8 +6,10 @@ one open row group an output. It does not grow with the length of the chain.
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
 from daedalus.etl.core.partitions import Partition, find_partitions, nothing_found
@@ -158,16 +160,26 @@ class TransformExecutor:
         places = (root / out.name / folder / out.file_name for out in self._transform.outputs for folder in folders)
         return sorted(places, key=str)
 
-    def run(self, chosen: FilterSpec) -> Report:
+    def run(self, chosen: FilterSpec, limit: int | None = None) -> Report:
         """Process what the filter selects.
+
+        Parameters
+        ----------
+        chosen
+            What to process.
+        limit
+            Rows of each leading input of a market to stop after; None: all. The last partition is then not whole.
 
         Raises
         ------
         ConfigError, NotFoundError
-            As `plan`. What goes wrong with one market is in the report.
+            As `plan`; also if there is a limit and something that it could replace by a part of itself. What goes wrong
+            with one market is in the report.
         """
         began = self._clock.monotonic()
         chains = self.plan(chosen)
+        if limit is not None:
+            self._check_nothing_lost(chains, chosen)
         report = Report()
         total = sum(len(partitions) for chain in chains for partitions in self._leading(chain).values())
         begun = 0
@@ -179,13 +191,28 @@ class TransformExecutor:
                 self._on_progress(Progress(begun, total, market))
 
             try:
-                self._run_chain(chain, chosen, report, begin)
+                self._run_chain(chain, chosen, report, begin, limit)
             except DaedalusError as error:
                 report.failures.append(Failure(chain.market, error))
         report.seconds = self._clock.monotonic() - began
         return report
 
-    def _run_chain(self, chain: Chain, chosen: FilterSpec, report: Report, begin: Callable[[Partition], None]) -> None:
+    def _check_nothing_lost(self, chains: Sequence[Chain], chosen: FilterSpec) -> None:
+        """Refuse to replace what is there by the first rows of it."""
+        there = [path for chain in chains for path in self.targets(chain, chosen) if path.exists()]
+        if there:
+            raise ConfigError(
+                f"--limit would replace {there[0]} by a part of it: give an --output where nothing is yet"
+            )
+
+    def _run_chain(
+        self,
+        chain: Chain,
+        chosen: FilterSpec,
+        report: Report,
+        begin: Callable[[Partition], None],
+        limit: int | None = None,
+    ) -> None:
         """Fold one market. On any error the partition that is being written is given up."""
         for spec in self._transform.inputs:
             if spec.leads and not chain.inputs[spec.name]:
@@ -197,6 +224,9 @@ class TransformExecutor:
             )
             for spec in self._transform.inputs
         }
+        if limit is not None:
+            leading = {spec.name for spec in self._transform.inputs if spec.leads}
+            streams = {n: _first(s, limit) if n in leading else s for n, s in streams.items()}
         writers = {
             output.name: self._writer(output.name, chain.market, chosen, report) for output in self._transform.outputs
         }
@@ -267,6 +297,18 @@ def _segments(partitions: Sequence[Partition], begin: Callable[[Partition], None
         if begin is not None:
             begin(partition)
         yield partition.segments()
+
+
+def _first(chunks: Generator[pa.Table, None, None], limit: int) -> Generator[pa.Table, None, None]:
+    """Yield the first rows of a stream."""
+    try:
+        for table in chunks:
+            yield table.slice(0, limit)
+            limit -= table.num_rows
+            if limit <= 0:
+                return
+    finally:
+        chunks.close()
 
 
 def _is_selected(partition: Partition, chosen: FilterSpec) -> bool:

@@ -157,6 +157,11 @@ class FeatureSet:
             return frame, frame.outputs.spread(len(trades), frame.all_ts, frame.all_late)
         return frame, frame.outputs
 
+    @property
+    def sees_tickers(self) -> bool:
+        """Whether tickers beside the rows change a column."""
+        return self.table == "ticker" or any(family.name == "ticker_quote" for family in self.families)
+
     @cached_property
     def replays(self) -> bool:
         """Whether a row by itself can be computed by `one_row.OneRow`."""

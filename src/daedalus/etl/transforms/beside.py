@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from daedalus.etl.features.base import NULL_INT
-from daedalus.etl.features.chunks import gap_resets
+from daedalus.etl.features.chunks import BookChunk, book_chunk, gap_resets
 from daedalus.shared.events import ALL
 
 _LEDGER = ("channel", "started_at", "ended_at")
@@ -31,19 +31,30 @@ class Trailing:
 
     def until(self, collected_at: int) -> pa.Table:
         """Return the rows received at or before that time which were not returned yet."""
-        taken = []
+        taken = list(self.pieces(collected_at))
+        return pa.concat_tables(taken) if taken else self._none
+
+    def pieces(self, collected_at: int) -> Iterator[pa.Table]:
+        """Yield the same rows, chunk by chunk."""
         while (table := self._next()) is not None:
             count = int(np.searchsorted(table["collected_at"].to_numpy(), collected_at, side="right"))
-            taken.append(table.slice(0, count))
             if count < table.num_rows:
                 self._held = table.slice(count)
-                break
-        taken = [table for table in taken if table.num_rows]
-        return pa.concat_tables(taken) if taken else self._none
+            if count:
+                yield table.slice(0, count)
+            if count < table.num_rows:
+                return
 
     def _next(self) -> pa.Table | None:
         held, self._held = self._held, None
         return held if held is not None else next(self._chunks, None)
+
+
+def touches(tables: Iterable[pa.Table]) -> BookChunk | None:
+    """Return the best levels of bronze books, one table after the other; None for no table."""
+    parts = [book_chunk(table, 1) for table in tables]
+    names = list(BookChunk.__dataclass_fields__)
+    return BookChunk(*(np.concatenate([getattr(part, name) for part in parts]) for name in names)) if parts else None
 
 
 class GapIntervals:

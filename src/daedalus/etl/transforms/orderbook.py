@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.etl.transforms.base import Input, Layer, Market, Output, Rows, Streams, constant
+from daedalus.etl.features.tickers import ticker_chunk
+from daedalus.etl.transforms.base import Input, Layer, Market, Output, Rows, Streams
 from daedalus.etl.transforms.beside import GapResets, Trailing
+from daedalus.etl.transforms.silver import bronze_schema, silver_output, silver_rows
+from daedalus.etl.transforms.ticker import TICKERS
 from daedalus.shared.errors import ConfigError
-from daedalus.shared.schemas import Column, arrow_schema
 
 VERSION = 1
 """Version of the silver schema beyond the features, which have their own fingerprint."""
@@ -20,16 +20,7 @@ CHANNEL = "orderbook"
 COMPUTE_ROWS = 8192
 """Rows computed at once: the outputs of more would neither stay in the cache nor, in large sets, in little memory."""
 
-_EXCHANGE = Column("exchange", "string", "", "exchange, as in the path")
-_SYMBOL = Column("symbol", "string", "", "symbol, as in the path")
-_RECEIVED = Column("collected_at", "int64", "ns", "receive clock of the snapshot; its hour is the partition")
-
-
-def _bronze(channel: str, *columns: str) -> pa.Schema:
-    return pa.schema([arrow_schema(channel).field(name) for name in columns])
-
-
-_TRADES = _bronze("trades", "collected_at", "trade_id", "timestamp", "side", "price", "amount")
+_TRADES = bronze_schema("trades", "collected_at", "trade_id", "timestamp", "side", "price", "amount")
 
 
 class OrderbookFeatureTransform:
@@ -54,7 +45,7 @@ class OrderbookFeatureTransform:
             CHANNEL,
             "bronze",
             CHANNEL,
-            _bronze(CHANNEL, "collected_at", "timestamp", "nonce", "bids", "asks"),
+            bronze_schema(CHANNEL, "collected_at", "timestamp", "nonce", "bids", "asks"),
             leads=True,
         ),
         Input("trades", "bronze", "trades", _TRADES),
@@ -62,7 +53,7 @@ class OrderbookFeatureTransform:
             "gaps",
             "bronze",
             "gaps",
-            _bronze("gaps", "collected_at", *("channel", "started_at", "ended_at")),
+            bronze_schema("gaps", "collected_at", *("channel", "started_at", "ended_at")),
             with_all=True,
         ),
     )
@@ -70,16 +61,9 @@ class OrderbookFeatureTransform:
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
         self._features = FeatureSet(config)
-        own = {column.name: column for column in self._features.columns}
-        identity = (own.pop("ts"), _EXCHANGE, _SYMBOL, own.pop("seq"), _RECEIVED)
-        metadata = (
-            ("transform", self.name),
-            ("schema_version", str(VERSION)),
-            ("feature_set", self._features.fingerprint),
-        )
-        self.outputs: tuple[Output, ...] = (
-            Output("", "features.parquet", (*identity, *own.values()), "collected_at", metadata),
-        )
+        self.outputs: tuple[Output, ...] = (silver_output(self._features, self.name, VERSION),)
+        if self._features.sees_tickers:
+            self.inputs = (*self.inputs, Input("ticker", "bronze", "ticker", TICKERS))
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
         """Fold the streams of a market; see `base.Transform`.
@@ -91,15 +75,18 @@ class OrderbookFeatureTransform:
         """
         self._check_calibration(market)
         resets = GapResets(streams["gaps"], CHANNEL)
-        trades = Trailing(streams["trades"], _TRADES)
+        trades, tickers = Trailing(streams["trades"], _TRADES), Trailing(streams.get("ticker", iter(())), TICKERS)
         state = self._features.new_state()
         for table in _pieces(streams[CHANNEL]):
             received = table["collected_at"].to_numpy()
             book = book_chunk(table, self._config.max_levels, resets.flags(received))
-            passed = trade_chunk(trades.until(int(received[-1])))
-            state, outputs = self._features.apply(state, book, passed)
+            last = int(received[-1])
+            passed = (trade_chunk(trades.until(last)), ticker_chunk(tickers.until(last)))
+            state, outputs = self._features.apply(state, book, *passed)
             # A snapshot that repeats the one before it has no row (T2).
-            yield self.outputs[0], self._silver(market, self._features.to_arrow(outputs), received[outputs.kept])
+            carried = {"collected_at": pa.array(received[outputs.kept])}
+            features = self._features.to_arrow(outputs)
+            yield self.outputs[0], silver_rows(self.outputs[0], market, features, carried)
 
     def _check_calibration(self, market: Market) -> None:
         table = self._config.microprice_calibration
@@ -108,18 +95,6 @@ class OrderbookFeatureTransform:
                 f"processor_options.microprice_calibration is of {table.exchange} {table.symbol}: it cannot serve "
                 f"{market}; select the one market, or calibrate on this one"
             )
-
-    def _silver(self, market: Market, features: pa.RecordBatch, received: npt.NDArray[np.int64]) -> pa.RecordBatch:
-        """Put the identity columns first."""
-        rows = features.num_rows
-        given = {
-            "exchange": constant(market.exchange, pa.string(), rows),
-            "symbol": constant(market.symbol, pa.string(), rows),
-            "collected_at": pa.array(received),
-        }
-        schema = self.outputs[0].schema
-        columns = [given[name] if name in given else features.column(name) for name in schema.names]
-        return pa.record_batch(columns, schema=schema)
 
 
 def _pieces(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
