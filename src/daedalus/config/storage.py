@@ -190,7 +190,7 @@ class PathsConfig(Section):
     )
     tier_features: DirectoryName = Field(
         default="silver",
-        description="Directory of features: processed/{source}/{orderbook,trades,ticker}/{tier_features}/...",
+        description="Directory of features: processed/{source}/{channel}/{tier_features}/..., one channel a table.",
     )
     tier_aggregates: DirectoryName = Field(
         default="gold", description="Directory of bars: processed/{source}/bars/{tier_aggregates}/..."

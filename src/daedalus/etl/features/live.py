@@ -1,11 +1,12 @@
 """The live face: events in, feature rows out, by the same computation as batch and to the same bit.
 
-A gap event makes the next book row of its market a first row (S2). Trades wait in the state until a book row may see
-them (T5), so rows do not depend on how events are handed over.
+A gap event makes the next book row of its market a first row (S2). What a row may not see yet waits in the state (T5),
+so rows do not depend on how events are handed over, as long as that happens in the order of receipt.
 """
 
+import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,11 @@ from daedalus.etl.features.cleaning import clean_side
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.one_row import OneRow
+from daedalus.etl.features.registry import TABLES, Table
 from daedalus.etl.features.state import State
-from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade
+from daedalus.etl.features.tickers import tickers_of
+from daedalus.shared.errors import StateError
+from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Ticker, Trade
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +59,37 @@ class FeatureRows:
         return self._features.to_arrow(self.outputs)
 
 
+@dataclass(slots=True)
+class _Passed:
+    """Events of one market, by stream, in arrival order; whether each book is a reset."""
+
+    books: list[BookSnapshot] = field(default_factory=list)
+    resets: list[bool] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    tickers: list[Ticker] = field(default_factory=list)
+
+    def take(self, event: BookSnapshot | Trade | Ticker, is_reset: bool = False) -> None:
+        """Put an event behind those of its stream."""
+        if isinstance(event, BookSnapshot):
+            self.books.append(event)
+            self.resets.append(is_reset)
+        elif isinstance(event, Trade):
+            self.trades.append(event)
+        else:
+            self.tickers.append(event)
+
+    def __len__(self) -> int:
+        return len(self.books) + len(self.trades) + len(self.tickers)
+
+
+def _apply(features: FeatureSet, state: State, events: _Passed) -> tuple[State, Outputs]:
+    """Hand events to a feature set; what it does not look at is left out."""
+    book = book_of(events.books, features.levels, events.resets) if events.books else None
+    trades = trades_of(events.trades) if events.trades else None
+    tickers = tickers_of(events.tickers) if events.tickers and features.sees_tickers else None
+    return features.apply(state, book, trades, tickers)
+
+
 class FeatureEngine:
     """Features of any number of markets as their events come in.
 
@@ -62,6 +97,9 @@ class FeatureEngine:
     ----------
     config
         What to compute.
+    table
+        Of which events there are rows: "orderbook", "trades" or "ticker". Hand it the events of the other streams too;
+        for rows of several kinds make an engine for each.
 
     Examples
     --------
@@ -73,8 +111,8 @@ class FeatureEngine:
     [100.0]
     """
 
-    def __init__(self, config: FeatureConfig) -> None:
-        self.features = FeatureSet(config)
+    def __init__(self, config: FeatureConfig, table: Table = "orderbook") -> None:
+        self.features = FeatureSet(config, table=table)
         self.states: dict[Market, State] = {}
         self._resets: set[Market] = set()
         self._one_rows: dict[Market, OneRow] = {}
@@ -95,8 +133,11 @@ class FeatureEngine:
             if one is not None:
                 return one
         rows: list[FeatureRows] = []
-        for market, books, trades, resets in self._by_market(events):
-            outputs = self._apply(market, books, trades, resets)
+        for market, passed in self._by_market(events).items():
+            state = self.states.get(market) or self.features.new_state()
+            self.states[market], outputs = _apply(self.features, state, passed)
+            if market in self._one_rows:
+                self._one_rows[market].is_checked = False
             if outputs.rows:
                 rows.append(FeatureRows(market, outputs, self.features))
         return rows
@@ -116,38 +157,58 @@ class FeatureEngine:
         self._resets.discard(market)
         return [FeatureRows(market, outputs, self.features)] if outputs.rows else []
 
-    def _apply(self, market: Market, books: list[BookSnapshot], trades: list[Trade], resets: list[bool]) -> Outputs:
-        state = self.states.get(market)
-        if state is None:
-            state = self.features.new_state()
-        book = book_of(books, self.features.config.max_levels, resets)
-        self.states[market], outputs = self.features.apply(state, book, trades_of(trades))
-        if market in self._one_rows:
-            self._one_rows[market].is_checked = False
-        return outputs
-
-    def _by_market(self, events: Iterable[Event]) -> list[tuple[Market, list[BookSnapshot], list[Trade], list[bool]]]:
+    def _by_market(self, events: Iterable[Event]) -> dict[Market, _Passed]:
         """Sort events by market; a gap marks the next book of its market, or of all."""
-        groups: dict[Market, tuple[list[BookSnapshot], list[Trade], list[bool]]] = {}
+        groups: dict[Market, _Passed] = {}
         for event in events:
             market = Market(event.exchange, event.symbol)
-            if isinstance(event, Gap):
-                if event.channel in (ALL, "orderbook"):
-                    known = {*self.states, *groups}
-                    self._resets |= {m for m in known if m == market or (market.symbol, market.exchange) == (ALL, m[0])}
-                continue
-            books, trades, resets = groups.setdefault(market, ([], [], []))
-            if isinstance(event, BookSnapshot):
-                books.append(event)
-                resets.append(market in self._resets)
-                self._resets.discard(market)
-            elif isinstance(event, Trade):
-                trades.append(event)
-        return [(market, *group) for market, group in groups.items() if group[0] or group[1]]
+            if isinstance(event, Gap) and event.channel in (ALL, "orderbook"):
+                known = {*self.states, *groups}
+                self._resets |= {m for m in known if m == market or (market.symbol, market.exchange) == (ALL, m[0])}
+            elif isinstance(event, BookSnapshot | Trade | Ticker):
+                groups.setdefault(market, _Passed()).take(event, market in self._resets)
+                if isinstance(event, BookSnapshot):
+                    self._resets.discard(market)
+        return groups
+
+
+class _Face:
+    """One table of one market, record by record; what gives no row waits until something does."""
+
+    def __init__(self, config: FeatureConfig, table: Table) -> None:
+        self.features = FeatureSet(config, table=table)
+        self.state = self.features.new_state()
+        self._waiting = _Passed()
+
+    def take(self, event: BookSnapshot | Trade | Ticker, is_reset: bool = False) -> None:
+        """Take an event that is no row of this table."""
+        self._waiting.take(event, is_reset)
+        if len(self._waiting) >= _WAITING_MAX:
+            self.flush()
+
+    def row(self, event: BookSnapshot | Trade | Ticker, is_reset: bool = False) -> dict[str, Value] | None:
+        """Take an event that is one, and return it; None if it was dropped."""
+        self._waiting.take(event, is_reset)
+        outputs = self.flush()
+        return _row(outputs) if outputs.rows else None
+
+    def restore(self, state: State) -> None:
+        """Continue from a state; what waited is forgotten."""
+        self.state, self._waiting = state, _Passed()
+
+    def flush(self) -> Outputs:
+        """Bring the state up to the last event."""
+        passed, self._waiting = self._waiting, _Passed()
+        self.state, outputs = _apply(self.features, self.state, passed)
+        return outputs
+
+
+#: Events that a table may hold back before it takes them into its state.
+_WAITING_MAX = 1024
 
 
 class StatefulFeatureProcessor:
-    """One market, record by record: a book gives a row, a trade is kept for the rows that may see it.
+    """One market, record by record: a book, a trade and a ticker each give a row of their own table.
 
     Parameters
     ----------
@@ -156,32 +217,58 @@ class StatefulFeatureProcessor:
     """
 
     def __init__(self, config: FeatureConfig) -> None:
-        self._features = FeatureSet(config)
-        self._state = self._features.new_state()
+        self._faces = {table: _Face(config, table) for table in TABLES}
 
     @property
     def max_state_staleness_seconds(self) -> float:
         """A longer silence makes the next row a first row (S1)."""
-        return self._features.config.max_state_staleness_seconds
+        return self._faces["orderbook"].features.config.max_state_staleness_seconds
 
     def process_orderbook(self, book: BookSnapshot, is_reset: bool = False) -> Mapping[str, Value] | None:
         """Return the features of a book by name, undefined ones None; None for a repeat of the row before (T2)."""
-        chunk = book_of([book], self._features.config.max_levels, [is_reset])
-        self._state, outputs = self._features.apply(self._state, chunk)
-        return _row(outputs) if outputs.rows else None
+        return self._process("orderbook", book, is_reset)
 
-    def process_trade(self, trade: Trade) -> None:
-        """Take a trade: the next book that may see it does (T5)."""
-        empty = book_of([], self._features.config.max_levels, [])
-        self._state, _ = self._features.apply(self._state, empty, trades_of([trade]))
+    def process_trade(self, trade: Trade) -> Mapping[str, Value]:
+        """Return the features of a trade by name; all but its time are None if price or size are not positive.
+
+        The next book that may see the trade does (T5).
+        """
+        return self._process("trades", trade) or {}
+
+    def process_ticker(self, ticker: Ticker) -> Mapping[str, Value]:
+        """Return the features of a ticker by name."""
+        return self._process("ticker", ticker) or {}
+
+    def _process(
+        self, table: Table, event: BookSnapshot | Trade | Ticker, is_reset: bool = False
+    ) -> dict[str, Value] | None:
+        for name, face in self._faces.items():
+            if name != table:
+                face.take(event, is_reset)
+        return self._faces[table].row(event, is_reset)
 
     def get_state(self) -> bytes:
         """Return all that a restart needs."""
-        return self._features.state_to_bytes(self._state)
+        parts = []
+        for face in self._faces.values():
+            face.flush()
+            parts.append(face.features.state_to_bytes(face.state))
+        return _LENGTHS.pack(*(len(part) for part in parts)) + b"".join(parts)
 
     def set_state(self, data: bytes) -> None:
         """Continue from what `get_state` returned; raises StateError for a state of other features or a damaged one."""
-        self._state = self._features.state_from_bytes(data)
+        lengths = _LENGTHS.unpack_from(data) if len(data) >= _LENGTHS.size else ()
+        if _LENGTHS.size + sum(lengths) != len(data):
+            raise StateError("these bytes are not the state of a processor, or only the beginning of one: start afresh")
+        at, states = _LENGTHS.size, []
+        for face, length in zip(self._faces.values(), lengths, strict=True):
+            states.append(face.features.state_from_bytes(data[at : at + length]))
+            at += length
+        for face, state in zip(self._faces.values(), states, strict=True):
+            face.restore(state)
+
+
+_LENGTHS = struct.Struct(f"<{len(TABLES)}Q")
 
 
 def _row(outputs: Outputs) -> dict[str, Value]:

@@ -43,7 +43,7 @@ class TickerFeatureTransform:
     )
 
     def __init__(self, config: FeatureConfig) -> None:
-        self._features = FeatureSet(config, table=CHANNEL)
+        self._features = FeatureSet(config, table="ticker")
         self.outputs: tuple[Output, ...] = (silver_output(self._features, self.name, VERSION),)
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:

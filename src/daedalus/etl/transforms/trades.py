@@ -47,7 +47,7 @@ class TradesFeatureTransform:
     )
 
     def __init__(self, config: FeatureConfig) -> None:
-        self._features = FeatureSet(config, table=CHANNEL)
+        self._features = FeatureSet(config, table="trades")
         carried = bronze_columns(CHANNEL, *_CARRIED)
         self.outputs: tuple[Output, ...] = (silver_output(self._features, self.name, VERSION, *carried),)
 
