@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from daedalus.etl.features.config import FeatureConfig
+from tests.references.markets import Row
 from tests.references.static_features import Values, clean, div
 from tests.references.trade_features import Deal, Kept, least_squares, merged
 from tests.references.window_features import mean, memory, std
@@ -27,14 +28,20 @@ def annotated(kept: Kept, static: list[Values], deals: list[Deal], config: Featu
             quote = rows[-1] if rows and now - kept[rows[-1]][1] <= stale else None
             trade = one(now, deal, [t for _, t in out], None if quote is None else static[quote], stale)
             trade["mid_before"] = None if quote is None else static[quote]["mid"]
-            if quote is not None and trade["side"]:
-                row, is_buy = kept[quote][0], trade["side"] > 0
-                side = clean(row.asks, False, 1) if is_buy else clean(row.bids, True, 1)
-                beyond = deal.price - side[0][0] if is_buy else side[0][0] - deal.price
-                trade["trade_through_bps"] = max(0.0, beyond / static[quote]["mid"] * 1e4)  # type: ignore[operator]
-                trade["size_vs_touch"] = deal.amount / side[0][1]
+            if quote is not None:
+                against_touch(trade, deal, kept[quote][0], static[quote]["mid"])
             out.append((i, trade))
     return out
+
+
+def against_touch(trade: Trade, deal: Deal, row: Row, mid: float | None) -> None:
+    """Add what a trade of a known side says of the touch that it hits."""
+    if trade["side"] and mid is not None:
+        is_buy = trade["side"] > 0
+        side = clean(row.asks, False, 1) if is_buy else clean(row.bids, True, 1)
+        beyond = deal.price - side[0][0] if is_buy else side[0][0] - deal.price
+        trade["trade_through_bps"] = max(0.0, beyond / mid * 1e4)
+        trade["size_vs_touch"] = deal.amount / side[0][1]
 
 
 def one(now: int, deal: Deal, before: list[Trade], quote: Values | None, stale: int) -> Trade:

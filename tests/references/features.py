@@ -11,6 +11,7 @@ from daedalus.etl.features.config import FeatureConfig
 from tests.references import (
     calibrated_features,
     deal_features,
+    fading_features,
     grid_features,
     liquidity_features,
     recovery,
@@ -66,7 +67,7 @@ def reference(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> list
         grid_features.on_grid(kept, static, config),
         recovery.recoveries(kept, per_row, config),
         deal_features.flows(kept, static, trades, config),
-        window_features.fading(kept, per_row, trades, config),
+        fading_features.fading(kept, per_row, trades, config),
         deal_features.impacts(kept, static, per_row, deals, trades, config),
         liquidity_features.liquidity(kept, static, per_row, trades, config),
         window_features.flow_against_price(kept, per_row, config),

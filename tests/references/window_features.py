@@ -157,43 +157,6 @@ def ranges(i: int, w: int, inside: list[int], mid: Series, spread: Series) -> Va
     return out
 
 
-def fading(kept: Kept, rows: list[Values], trades: list[tuple[int, Values]], config: FeatureConfig) -> list[Values]:
-    """Section 9: every sum anew, each event by its own age."""
-    large = {1: 1.0}
-    out: list[Values] = []
-    for i, (_, now, _) in enumerate(kept):
-        values: Values = {}
-        seen = [t for at, t in trades if at <= i]
-        for h in (1, 10, 60, 600):
-            weights = [2.0 ** (-(now - int(t["ts"] or 0)) / 1e9 / h) for t in seen]
-            ages = [2.0 ** (-(now - kept[j][1]) / 1e9 / h) for j in range(i + 1)]
-            rate = math.log(2) / h
-
-            def over(x: list[float], weights: list[float] = weights) -> float:
-                return math.fsum(a * b for a, b in zip(x, weights, strict=True))
-
-            def own(name: str, i: int = i, ages: list[float] = ages) -> float:
-                return math.fsum((rows[j].get(name) or 0.0) * ages[j] for j in range(i + 1))
-
-            q, side = [float(t["amount"] or 0) for t in seen], [int(t["side"] or 0) for t in seen]
-            buys, sells = over([float(s == 1) for s in side]), over([float(s == -1) for s in side])
-            values[f"trade_intensity_hl{h}s"] = rate * math.fsum(weights)
-            values[f"buy_intensity_hl{h}s"], values[f"sell_intensity_hl{h}s"] = rate * buys, rate * sells
-            values[f"intensity_imbalance_hl{h}s"] = div(buys - sells, buys + sells)
-            values[f"volume_intensity_hl{h}s"] = rate * over(q)
-            values[f"tfi_ew_hl{h}s"] = over([s * x for s, x in zip(side, q, strict=True)])
-            values[f"large_intensity_hl{h}s"] = rate * over([large.get(int(t["large_trade"] or 0), 0.0) for t in seen])
-            values[f"ofi_ew_hl{h}s"], values[f"mlofi_decay_ew_hl{h}s"] = own("ofi"), own("mlofi_decay")
-            values[f"book_intensity_hl{h}s"] = rate * math.fsum(ages)
-            for name in ("bid", "ask"):
-                events = [float((rows[j].get(f"ofi_{name}") or 0.0) != 0) for j in range(i + 1)]
-                values[f"{name}_event_hl{h}s"] = rate * over(events, ages)
-            values[f"rv_ew_hl{h}s"] = over([(rows[j].get("log_return") or 0.0) ** 2 for j in range(i + 1)], ages)
-        values["intensity_ratio"] = div(values["trade_intensity_hl1s"], values["trade_intensity_hl60s"])
-        out.append(values)
-    return out
-
-
 def flow_against_price(kept: Kept, rows: list[Values], config: FeatureConfig) -> list[Values]:
     """The regressions, memories and normalised flows of section 5, in exact arithmetic where it matters."""
     levels = min(config.ofi_levels, config.max_levels)

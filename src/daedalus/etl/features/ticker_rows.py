@@ -69,6 +69,8 @@ def _run(frame: Frame, state: Arrays, out: Block) -> None:
         out.f64[9, :rows] = (mid - index) / index * 1e4
         out.f64[10, :rows] = (last - mid) / mid * 1e4
         out.f64[11, :rows] = (last - low) / (high - low)
+    derived = out.f64[8:12, :rows]
+    derived[~np.isfinite(derived)] = math.nan
 
 
 def funding(config: FeatureConfig) -> Family | None:
