@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, gap_resets, trade_chunk
     from daedalus.etl.features.config import FeatureConfig
     from daedalus.etl.features.engine import FeatureSet
-    from daedalus.etl.features.live import FeatureEngine, StatefulFeatureProcessor
+    from daedalus.etl.features.live import FeatureEngine
     from daedalus.etl.features.orderbook import extract_structural_features
     from daedalus.etl.features.state import State
     from daedalus.etl.features.state_file import load_state, save_state
-    from daedalus.etl.features.stateful import compute_rolling_features
+    from daedalus.etl.features.stateful import StatefulFeatureProcessor, compute_rolling_features
+    from daedalus.etl.features.tickers import TickerChunk, ticker_chunk
 
 __all__ = [
     "BookChunk",
@@ -23,6 +24,7 @@ __all__ = [
     "FeatureSet",
     "State",
     "StatefulFeatureProcessor",
+    "TickerChunk",
     "TradeChunk",
     "book_chunk",
     "compute_rolling_features",
@@ -30,6 +32,7 @@ __all__ = [
     "gap_resets",
     "load_state",
     "save_state",
+    "ticker_chunk",
     "trade_chunk",
 ]
 
@@ -39,7 +42,8 @@ _HOME = {
     "FeatureEngine": "live",
     "FeatureSet": "engine",
     "State": "state",
-    "StatefulFeatureProcessor": "live",
+    "StatefulFeatureProcessor": "stateful",
+    "TickerChunk": "tickers",
     "TradeChunk": "chunks",
     "book_chunk": "chunks",
     "compute_rolling_features": "stateful",
@@ -47,6 +51,7 @@ _HOME = {
     "gap_resets": "chunks",
     "load_state": "state_file",
     "save_state": "state_file",
+    "ticker_chunk": "tickers",
     "trade_chunk": "chunks",
 }
 

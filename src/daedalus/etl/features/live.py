@@ -4,30 +4,26 @@ A gap event makes the next book row of its market a first row (S2). What a row m
 so rows do not depend on how events are handed over, as long as that happens in the order of receipt.
 """
 
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from daedalus.etl.features.base import NULL_INT, NULL_INT8, Outputs
+from daedalus.etl.features.base import NULL_INT, Outputs
 from daedalus.etl.features.chunks import BookChunk, TradeChunk
 from daedalus.etl.features.cleaning import clean_side
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.one_row import OneRow
-from daedalus.etl.features.registry import TABLES, Table
+from daedalus.etl.features.registry import Table
 from daedalus.etl.features.state import State
 from daedalus.etl.features.tickers import tickers_of
-from daedalus.shared.errors import StateError
 from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Ticker, Trade
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Value = float | int | None
 
 
 class Market(NamedTuple):
@@ -60,7 +56,7 @@ class FeatureRows:
 
 
 @dataclass(slots=True)
-class _Passed:
+class Passed:
     """Events of one market, by stream, in arrival order; whether each book is a reset."""
 
     books: list[BookSnapshot] = field(default_factory=list)
@@ -82,7 +78,7 @@ class _Passed:
         return len(self.books) + len(self.trades) + len(self.tickers)
 
 
-def _apply(features: FeatureSet, state: State, events: _Passed) -> tuple[State, Outputs]:
+def apply(features: FeatureSet, state: State, events: Passed) -> tuple[State, Outputs]:
     """Hand events to a feature set; what it does not look at is left out."""
     book = book_of(events.books, features.levels, events.resets) if events.books else None
     trades = trades_of(events.trades) if events.trades else None
@@ -135,7 +131,7 @@ class FeatureEngine:
         rows: list[FeatureRows] = []
         for market, passed in self._by_market(events).items():
             state = self.states.get(market) or self.features.new_state()
-            self.states[market], outputs = _apply(self.features, state, passed)
+            self.states[market], outputs = apply(self.features, state, passed)
             if market in self._one_rows:
                 self._one_rows[market].is_checked = False
             if outputs.rows:
@@ -157,127 +153,19 @@ class FeatureEngine:
         self._resets.discard(market)
         return [FeatureRows(market, outputs, self.features)] if outputs.rows else []
 
-    def _by_market(self, events: Iterable[Event]) -> dict[Market, _Passed]:
+    def _by_market(self, events: Iterable[Event]) -> dict[Market, Passed]:
         """Sort events by market; a gap marks the next book of its market, or of all."""
-        groups: dict[Market, _Passed] = {}
+        groups: dict[Market, Passed] = {}
         for event in events:
             market = Market(event.exchange, event.symbol)
             if isinstance(event, Gap) and event.channel in (ALL, "orderbook"):
                 known = {*self.states, *groups}
                 self._resets |= {m for m in known if m == market or (market.symbol, market.exchange) == (ALL, m[0])}
             elif isinstance(event, BookSnapshot | Trade | Ticker):
-                groups.setdefault(market, _Passed()).take(event, market in self._resets)
+                groups.setdefault(market, Passed()).take(event, market in self._resets)
                 if isinstance(event, BookSnapshot):
                     self._resets.discard(market)
         return groups
-
-
-class _Face:
-    """One table of one market, record by record; what gives no row waits until something does."""
-
-    def __init__(self, config: FeatureConfig, table: Table) -> None:
-        self.features = FeatureSet(config, table=table)
-        self.state = self.features.new_state()
-        self._waiting = _Passed()
-
-    def take(self, event: BookSnapshot | Trade | Ticker, is_reset: bool = False) -> None:
-        """Take an event that is no row of this table."""
-        self._waiting.take(event, is_reset)
-        if len(self._waiting) >= _WAITING_MAX:
-            self.flush()
-
-    def row(self, event: BookSnapshot | Trade | Ticker, is_reset: bool = False) -> dict[str, Value] | None:
-        """Take an event that is one, and return it; None if it was dropped."""
-        self._waiting.take(event, is_reset)
-        outputs = self.flush()
-        return _row(outputs) if outputs.rows else None
-
-    def restore(self, state: State) -> None:
-        """Continue from a state; what waited is forgotten."""
-        self.state, self._waiting = state, _Passed()
-
-    def flush(self) -> Outputs:
-        """Bring the state up to the last event."""
-        passed, self._waiting = self._waiting, _Passed()
-        self.state, outputs = _apply(self.features, self.state, passed)
-        return outputs
-
-
-#: Events that a table may hold back before it takes them into its state.
-_WAITING_MAX = 1024
-
-
-class StatefulFeatureProcessor:
-    """One market, record by record: a book, a trade and a ticker each give a row of their own table.
-
-    Parameters
-    ----------
-    config
-        What to compute.
-    """
-
-    def __init__(self, config: FeatureConfig) -> None:
-        self._faces = {table: _Face(config, table) for table in TABLES}
-
-    @property
-    def max_state_staleness_seconds(self) -> float:
-        """A longer silence makes the next row a first row (S1)."""
-        return self._faces["orderbook"].features.config.max_state_staleness_seconds
-
-    def process_orderbook(self, book: BookSnapshot, is_reset: bool = False) -> Mapping[str, Value] | None:
-        """Return the features of a book by name, undefined ones None; None for a repeat of the row before (T2)."""
-        return self._process("orderbook", book, is_reset)
-
-    def process_trade(self, trade: Trade) -> Mapping[str, Value]:
-        """Return the features of a trade by name; all but its time are None if price or size are not positive.
-
-        The next book that may see the trade does (T5).
-        """
-        return self._process("trades", trade) or {}
-
-    def process_ticker(self, ticker: Ticker) -> Mapping[str, Value]:
-        """Return the features of a ticker by name."""
-        return self._process("ticker", ticker) or {}
-
-    def _process(
-        self, table: Table, event: BookSnapshot | Trade | Ticker, is_reset: bool = False
-    ) -> dict[str, Value] | None:
-        for name, face in self._faces.items():
-            if name != table:
-                face.take(event, is_reset)
-        return self._faces[table].row(event, is_reset)
-
-    def get_state(self) -> bytes:
-        """Return all that a restart needs."""
-        parts = []
-        for face in self._faces.values():
-            face.flush()
-            parts.append(face.features.state_to_bytes(face.state))
-        return _LENGTHS.pack(*(len(part) for part in parts)) + b"".join(parts)
-
-    def set_state(self, data: bytes) -> None:
-        """Continue from what `get_state` returned; raises StateError for a state of other features or a damaged one."""
-        lengths = _LENGTHS.unpack_from(data) if len(data) >= _LENGTHS.size else ()
-        if _LENGTHS.size + sum(lengths) != len(data):
-            raise StateError("these bytes are not the state of a processor, or only the beginning of one: start afresh")
-        at, states = _LENGTHS.size, []
-        for face, length in zip(self._faces.values(), lengths, strict=True):
-            states.append(face.features.state_from_bytes(data[at : at + length]))
-            at += length
-        for face, state in zip(self._faces.values(), states, strict=True):
-            face.restore(state)
-
-
-_LENGTHS = struct.Struct(f"<{len(TABLES)}Q")
-
-
-def _row(outputs: Outputs) -> dict[str, Value]:
-    row: dict[str, Value] = {}
-    for name in outputs:
-        value = outputs[name][0].item()
-        missing = value in (NULL_INT, NULL_INT8) if isinstance(value, int) else not np.isfinite(value)
-        row[name] = None if missing else value
-    return row
 
 
 def book_of(books: list[BookSnapshot], max_levels: int, resets: list[bool]) -> BookChunk:

@@ -12,8 +12,9 @@ import pytest
 
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.etl.features.live import FeatureEngine, Market, StatefulFeatureProcessor
+from daedalus.etl.features.live import FeatureEngine, Market
 from daedalus.etl.features.state_file import load_state, save_state
+from daedalus.etl.features.stateful import StatefulFeatureProcessor
 from daedalus.shared.errors import StateError
 from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade, pack_levels
 from tests.references.markets import Deal, Row, book, random_deals, random_rows, trades
