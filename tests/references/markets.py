@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, trade_chunk
+from daedalus.shared.events import BookSnapshot, Side, Trade, pack_levels
 from daedalus.shared.schemas import arrow_schema
 
 START_NS = 1_750_291_200_000_000_000  # 2025-06-19 00:00 UTC
@@ -103,6 +104,39 @@ def trades(deals: list[Deal]) -> TradeChunk:
     return trade_chunk(trade_table(deals))
 
 
+def trade_events(deals: list[Deal], symbol: str = "BTC-USD", exchange: str = "sandbox") -> list[Trade]:
+    """Return deals as the recorder has them."""
+    sides: dict[int, Side | None] = {1: "buy", -1: "sell", 0: None}
+    return [
+        Trade(
+            collected_at=deal.collected_at,
+            exchange=exchange,
+            symbol=symbol,
+            timestamp=deal.ts // 1000,
+            side=sides[deal.side],
+            price=deal.price,
+            amount=deal.amount,
+        )
+        for deal in deals
+    ]
+
+
+def book_events(rows: list[Row], symbol: str = "BTC-USD", exchange: str = "sandbox") -> list[BookSnapshot]:
+    """Return rows as the recorder has them."""
+    return [
+        BookSnapshot(
+            collected_at=row.collected_at,
+            exchange=exchange,
+            symbol=symbol,
+            timestamp=row.ts // 1000,
+            nonce=row.seq,
+            bids=pack_levels(row.bids),
+            asks=pack_levels(row.asks),
+        )
+        for row in rows
+    ]
+
+
 STEPS = (0.0, 0.0, 0.000001, 0.1, 0.1, 0.35, 1.0, 1.0, 4.9, -0.05, 60.0, 299.999999, 300.0, 300.000001, 1000.0)
 WEIGHTS = (8, 8, 4, 20, 20, 10, 10, 10, 3, 4, 1, 0.3, 0.4, 0.3, 0.3)
 
@@ -120,7 +154,7 @@ def random_rows(rng: np.random.Generator, count: int, levels: int = 6) -> list[R
         sides = [_random_side(rng, centre, levels, sign) for sign in (-1, 1)]
         reset = bool(rng.random() < 0.02)
         rows.append(Row(at, sides[0], sides[1], number, reset, float(rng.choice([0.0, 0.02, 0.2]))))
-    return _received_in_order(rows)
+    return received_in_order(rows)
 
 
 def _random_side(rng: np.random.Generator, centre: float, levels: int, sign: int) -> Levels:
@@ -142,7 +176,7 @@ def _random_side(rng: np.random.Generator, centre: float, levels: int, sign: int
     return side
 
 
-def _received_in_order(rows: list[Row]) -> list[Row]:
+def received_in_order(rows: list[Row]) -> list[Row]:
     """Return the rows with delays raised so that receive times never step back."""
     out: list[Row] = []
     newest = 0

@@ -1,5 +1,6 @@
 """Writes bronze for tests: segments of the declared schema, each in the directory of its hour."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,37 @@ def trades(start: int, count: int, step: int = S, *, seed: int = 0) -> list[dict
         }
         for i in range(count)
     ]
+
+
+def tickers(start: int, count: int, step: int = S, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Return tickers of a perpetual about 100, with what Bybit sends beside the columns."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        at, last = start + i * step, float(np.round(100.0 + rng.normal(0, 0.1), 2))
+        sent = {
+            "markPrice": f"{last + 0.01:.2f}",
+            "indexPrice": "100.00",
+            "openInterest": str(1000 + int(rng.integers(0, 50))),
+            "fundingRate": "0.0001",
+            "fundingIntervalHour": "8",
+            "nextFundingTime": str((T0 + 2 * HOUR) // 1_000_000),
+        }
+        rows.append(
+            {
+                "collected_at": at,
+                "timestamp": (at - 10_000_000) // 1000,
+                "bid": last - 0.01,
+                "ask": last + 0.01,
+                "last": last,
+                "high": 101.0,
+                "low": 99.0,
+                "base_volume": 5e4,
+                "quote_volume": 5e6,
+                "info_json": json.dumps(sent),
+            }
+        )
+    return rows
 
 
 def gap(started_at: int, ended_at: int | None, channel: str = "orderbook") -> dict[str, Any]:

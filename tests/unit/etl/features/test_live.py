@@ -16,8 +16,8 @@ from daedalus.etl.features.live import FeatureEngine, Market
 from daedalus.etl.features.state_file import load_state, save_state
 from daedalus.etl.features.stateful import StatefulFeatureProcessor
 from daedalus.shared.errors import StateError
-from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade, pack_levels
-from tests.references.markets import Deal, Row, book, random_deals, random_rows, trades
+from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade
+from tests.references.markets import Deal, Row, book, book_events, random_deals, random_rows, trade_events, trades
 
 CONFIG = FeatureConfig(max_levels=3, horizons=(1, 60), vpin_bucket_volume=2.0, vpin_window_buckets=3)
 MARKET = Market("sandbox", "BTC-USD")
@@ -31,29 +31,7 @@ def market(seed: int) -> tuple[list[Row], list[Deal]]:
 
 def events(rows: list[Row], deals: list[Deal], symbol: str = "BTC-USD") -> list[Event]:
     """Return rows and deals in order of receipt, deals first."""
-    names = {"exchange": "sandbox", "symbol": symbol}
-    made: list[Event] = [
-        Trade(
-            collected_at=deal.collected_at,
-            timestamp=deal.ts // 1000,
-            side={1: "buy", -1: "sell", 0: None}[deal.side],  # type: ignore[arg-type]
-            price=deal.price,
-            amount=deal.amount,
-            **names,
-        )
-        for deal in deals
-    ]
-    made += [
-        BookSnapshot(
-            collected_at=row.collected_at,
-            timestamp=row.ts // 1000,
-            nonce=row.seq,
-            bids=pack_levels(row.bids),
-            asks=pack_levels(row.asks),
-            **names,
-        )
-        for row in rows
-    ]
+    made: list[Event] = [*trade_events(deals, symbol), *book_events(rows, symbol)]
     return sorted(made, key=lambda event: event.collected_at)
 
 
