@@ -23,7 +23,15 @@ from tests.references.quotes import Quote, random_quotes, tickers
 from tests.references.running import Arrays, differing
 from tests.references.static_features import Values
 
-CONFIG = FeatureConfig(max_levels=3, horizons=(1, 5, 60, 300), tick_size=0.5, feature_set="full")
+CONFIG = FeatureConfig(
+    max_levels=3,
+    horizons=(1, 5, 60, 300),
+    tick_size=0.5,
+    hawkes_mu=(0.1, 0.2),
+    hawkes_alpha=(0.3, 0.1, 0.05, 0.4),
+    hawkes_beta=1.5,
+    feature_set="full",
+)
 #: Hours, without a column that is null throughout.
 LONG, LONG_SEED = dataclasses.replace(CONFIG, max_state_staleness_seconds=7200.0), 3
 #: What stands beside the book rows is a matter of one family.

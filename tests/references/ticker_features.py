@@ -6,10 +6,11 @@ import math
 from fractions import Fraction
 
 from daedalus.etl.features.config import FeatureConfig
-from tests.references import deal_features, fading_features, static_features
+from tests.references import deal_features, fading_features, liquidity_features, static_features
 from tests.references.markets import Deal, Row
 from tests.references.quotes import Quote
 from tests.references.static_features import Values, div
+from tests.references.window_features import memory
 
 SECOND = 1_000_000_000
 HORIZONS = (300, 3600)
@@ -67,7 +68,10 @@ def trade_rows(rows: list[Row], deals: list[Deal], config: FeatureConfig) -> lis
         for w in config.horizons:
             inside = [t for t in seen if t["ts"] > now - w * SECOND]  # type: ignore[operator]
             values.update({f"{name}_{w}s": v for name, v in deal_features.window(inside, mid).items()})
+            if w >= 60:
+                values[f"side_autocorr_{w}s"] = memory([Fraction(int(t["side"] or 0)) for t in inside])
         values.update(fading_features.fading_trades(now, seen))
+        values.update(liquidity_features.hawkes(now, seen, config))
         out.append(values)
     return out
 

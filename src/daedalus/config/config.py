@@ -20,6 +20,8 @@ from daedalus.config.etl import (
     EtlConfig,
     OrderbookChannelConfig,
     OrderbookProcessorOptions,
+    TickerChannelConfig,
+    TradesChannelConfig,
 )
 from daedalus.config.exchanges import CcxtConfig, CcxtExchangeConfig, CoinbaseConfig, StallTimeouts
 from daedalus.config.ingestion import IngestionConfig
@@ -66,6 +68,8 @@ __all__ = [
     "StorageConfig",
     "StoreConfig",
     "SyncConfig",
+    "TickerChannelConfig",
+    "TradesChannelConfig",
     "load_config",
     "permission_warning",
 ]
