@@ -23,7 +23,10 @@ _STATIC = tuple(name for name in FAMILIES if name != "identity")
 
 
 def compute_rolling_features(
-    df: pl.DataFrame, config: FeatureConfig | None = None, trades: pl.DataFrame | None = None
+    df: pl.DataFrame,
+    config: FeatureConfig | None = None,
+    trades: pl.DataFrame | None = None,
+    tickers: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Compute the features of every book row that depend on rows before it.
 
@@ -35,6 +38,8 @@ def compute_rolling_features(
         None: the defaults.
     trades
         Bronze `trades` rows of the same markets in arrival order; without them Kyle's lambda and VPIN are null.
+    tickers
+        Bronze `ticker` rows likewise, for the columns of the last ticker beside a book (set `full`).
 
     Returns
     -------
@@ -49,7 +54,7 @@ def compute_rolling_features(
     """
     config = config or FeatureConfig()
     names = [family.name for family in families(config) if family.name not in _STATIC]
-    return features_of(df, config, names, trades)
+    return features_of(df, config, names, trades, tickers)
 
 
 class _Face:

@@ -9,6 +9,7 @@ from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.registry import families, shown
+from daedalus.etl.features.tickers import ticker_chunk
 
 _ROW = "__row"
 _MARKET = ("exchange", "symbol")
@@ -27,6 +28,7 @@ def features_of(
     config: FeatureConfig,
     only: Collection[str],
     trades: pl.DataFrame | None = None,
+    tickers: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Compute families over bronze rows, each market by itself, in the order of the rows.
 
@@ -36,8 +38,8 @@ def features_of(
         Bronze `orderbook` rows in arrival order. Markets are told apart by `exchange` and `symbol`, where present.
     only
         Families to return; what they need is computed, but not returned. Those switched off are left out.
-    trades
-        Bronze `trades` rows of the same markets.
+    trades, tickers
+        Bronze `trades` and `ticker` rows of the same markets.
 
     Returns
     -------
@@ -50,10 +52,8 @@ def features_of(
     market = [name for name in _MARKET if name in df.columns]
     parts = []
     for group in _by_market(df.with_row_index(_ROW), market):
-        deals = (
-            trades if trades is None or not market else trades.join(group.select(market).head(1), on=market, how="semi")
-        )
-        parts.append(_one_market(features, group, deals, market, shown))
+        beside = [_of_market(frame, group, market) for frame in (trades, tickers)]
+        parts.append(_one_market(features, group, beside, market, shown))
     return pl.concat(parts).sort(_ROW).drop(_ROW)
 
 
@@ -61,11 +61,17 @@ def _by_market(df: pl.DataFrame, market: list[str]) -> list[pl.DataFrame]:
     return df.partition_by(market, maintain_order=True) if market and df.height else [df]
 
 
+def _of_market(df: pl.DataFrame | None, group: pl.DataFrame, market: list[str]) -> pl.DataFrame | None:
+    return df if df is None or not market else df.join(group.select(market).head(1), on=market, how="semi")
+
+
 def _one_market(
-    features: FeatureSet, df: pl.DataFrame, trades: pl.DataFrame | None, market: list[str], shown: list[str]
+    features: FeatureSet, df: pl.DataFrame, beside: list[pl.DataFrame | None], market: list[str], shown: list[str]
 ) -> pl.DataFrame:
     chunk = book_chunk(df.drop(_ROW).to_arrow(), features.config.max_levels)
+    trades, tickers = beside
     run = None if trades is None else trade_chunk(trades.to_arrow())
-    outputs = features.apply(features.new_state(), chunk, run)[1]
+    quotes = None if tickers is None else ticker_chunk(tickers.to_arrow())
+    outputs = features.apply(features.new_state(), chunk, run, quotes)[1]
     table = pl.DataFrame(features.to_arrow(outputs)).select(shown)
     return pl.concat([df.select(_ROW, *market)[outputs.kept], table], how="horizontal")

@@ -20,6 +20,7 @@ from daedalus.etl.features import (
 )
 from daedalus.shared.errors import SchemaError
 from tests.references.markets import book, book_table, random_deals, random_rows, trade_table
+from tests.references.quotes import Quote, ticker_table
 
 CONFIG = FeatureConfig(max_levels=3, horizons=(1, 60), vpin_bucket_volume=2.0, vpin_window_buckets=3)
 
@@ -62,6 +63,17 @@ def test_both_faces_agree_with_the_engine() -> None:
     assert structural.equals(whole.select(structural.columns))
     assert rolling.equals(whole.select(rolling.columns))
     assert {*structural.columns, *rolling.columns} == set(whole.columns)
+
+
+def test_tickers_reach_the_books() -> None:
+    df, _ = frames(1)
+    quotes = [Quote(0.0, 900.0, 1100.0)]
+    tickers = pl.DataFrame(ticker_table(quotes)).with_columns(exchange=pl.lit("sandbox"))
+    config = FeatureConfig(max_levels=3, include=("ticker_quote",))
+    ages = compute_rolling_features(df, config, None, tickers)["ticker_age_s"]
+    assert ages.null_count() == 0
+    assert ages.max() == (df["timestamp"].max() - pl.Series(tickers["timestamp"])[0]).total_seconds()  # type: ignore[operator]
+    assert compute_rolling_features(df, config)["ticker_age_s"].null_count() == df.height
 
 
 def test_markets_do_not_mix_and_the_order_stays() -> None:
