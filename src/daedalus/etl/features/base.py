@@ -269,7 +269,9 @@ class Outputs(Mapping[str, AnyArray]):
             values[:, self.kept] = own[:, : self.rows]
         wider.i8[:] = NULL_INT8
         wider.i8[:, self.kept] = self.i8[:, : self.rows]
-        wider["ts"][:], wider["is_late"][:] = ts, late
+        for name, given in (("ts", ts), ("is_late", late)):
+            if name in self.plan.rows_of:
+                wider[name][:] = given
         return wider
 
     def copy(self, rows: int | None = None) -> "Outputs":
