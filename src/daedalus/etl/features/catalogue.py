@@ -14,7 +14,9 @@ Every column of silver at default settings, written by `daedalus features list -
 families. There are three tables: a row for each order book, for each trade, and for each ticker. Undefined is null;
 nothing is infinite. `processor_options.feature_set` chooses `core`, `standard` (default) or `full`; `include` and
 `exclude` add and remove families or columns, by name or pattern. Windows `{w}s` follow `horizons`; a column that names
-its own window keeps it.
+its own window keeps it. Bars stand in names too: `kyle_lambda_60s` and `cs_spread_60s` are over bars of 60 s
+(`kyle_lambda` over 5 s), `amihud_60` over the last 60 of them; `realised_spread_bps_5_60s` is what trades had cost 5 s
+later, of those for which that became known in the last 60 s.
 
 Any column against its own past: list `{col}_z_{w}s`, `{col}_rank_{n}` or `{col}_ewz_hl{h}s` in
 `processor_options.normalise`, where col is a column or a pattern of columns (`spread_bps_z_300s`,

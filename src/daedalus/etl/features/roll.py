@@ -31,11 +31,11 @@ def roll(config: FeatureConfig) -> Family | None:
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = (frame.trades.ts, frame.trades.price, frame.visible)
-        _roll(frame.floats("mid"), *trades, stale_ns, state["pairs"], state["last"], out.f64)
+        frame.call(_roll, frame.floats("mid"), *trades, stale_ns, state["pairs"], state["last"], out.f64)
 
     params = {"staleness_ns": stale_ns}
     standard = ("roll_spread_bps",)
-    return Family("roll", 1, "Roll's spread", _COLUMNS, run, ("mid",), fields, params, (), standard)
+    return Family("roll", 1, "Roll's spread", _COLUMNS, run, ("mid",), fields, params, (), standard, replays=True)
 
 
 @kernel

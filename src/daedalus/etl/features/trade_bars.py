@@ -68,10 +68,10 @@ def trade_bars(config: FeatureConfig) -> Family | None:
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = (frame.trades.ts, frame.trades.price, frame.visible)
-        _trade_bars(frame.ts, *trades, *(state[field.name] for field in fields), out.f64)
+        frame.call(_trade_bars, frame.ts, *trades, *(state[field.name] for field in fields), out.f64)
 
     doc = "spreads from 60 s trade bars"
-    return Family("trade_bars", 1, doc, _COLUMNS, run, (), fields, {}, (), ("*",))
+    return Family("trade_bars", 1, doc, _COLUMNS, run, (), fields, {}, (), ("*",), replays=True)
 
 
 @kernel

@@ -39,7 +39,7 @@ def trade_range(config: FeatureConfig) -> Family | None:
         Field("sides", INT, (4,)),
     )
     memories = [k for k, w in enumerate(windows) if w >= _MEMORY_SECONDS_MIN]
-    memory = "lag-1 autocorrelation of the sides of trades, biased"
+    memory = "lag-1 autocorrelation of the sides of trades, unknown ones as 0, biased"
     columns = (
         *(Column(f"{n}{w}s", "float64", unit, f"{doc}; last {w} s") for n, unit, doc in _TEMPLATES for w in windows),
         *(Column(f"side_autocorr_{windows[k]}s", "float64", "", f"{memory}; last {windows[k]} s") for k in memories),

@@ -69,10 +69,12 @@ def vpin_bulk(config: FeatureConfig) -> Family | None:
 
     def run(frame: Frame, state: Arrays, out: Block) -> None:
         trades = (frame.trades.ts, frame.trades.price, frame.trades.amount, frame.visible)
-        _vpin_bulk(frame.ts, *trades, fixed, *(state[field.name] for field in fields), out.f64)
+        frame.call(_vpin_bulk, frame.ts, *trades, fixed, *(state[field.name] for field in fields), out.f64)
 
     params = {"vpin_bucket_volume": config.vpin_bucket_volume}
-    return Family("vpin_bulk", 1, "toxicity by bulk volume classification", columns, run, (), fields, params)
+    return Family(
+        "vpin_bulk", 1, "toxicity by bulk volume classification", columns, run, (), fields, params, replays=True
+    )
 
 
 @kernel
