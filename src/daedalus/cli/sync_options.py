@@ -56,25 +56,26 @@ def make_sync(settings: "DaedalusConfig", chosen: "FilterSpec", **more: Any) -> 
     from daedalus.storage.local import LocalStorage
     from daedalus.storage.sync import StorageSync
 
-    options = settings.storage.sync
     lake, store = _lake(settings), _store(settings)
     if isinstance(store, LocalStorage) and store.base_dir.resolve() == lake.resolve():
         raise ConfigError(
             "storage.sync.destination is the lake itself: set it, or give --destination s3://BUCKET/PREFIX"
         )
+    return StorageSync(LocalStorage(lake), store, wanted=key_filter(chosen), **sync_options(settings), **more)
+
+
+def sync_options(settings: "DaedalusConfig") -> dict[str, Any]:
+    """Return the arguments of `StorageSync` but the stores."""
+    options = settings.storage.sync
     rate = options.bandwidth_mb_per_second
-    return StorageSync(
-        LocalStorage(lake),
-        store,
-        synced_paths(settings),
-        wanted=key_filter(chosen),
-        workers=options.max_workers,
-        bytes_per_second=None if rate is None else rate * 1e6,
-        trust_ledger=options.trust_ledger,
-        delete_after_transfer=options.delete_after_transfer,
-        keep_local_hours=options.keep_local_hours,
-        **more,
-    )
+    return {
+        "paths": synced_paths(settings),
+        "workers": options.max_workers,
+        "bytes_per_second": None if rate is None else rate * 1e6,
+        "trust_ledger": options.trust_ledger,
+        "delete_after_transfer": options.delete_after_transfer,
+        "keep_local_hours": options.keep_local_hours,
+    }
 
 
 def synced_paths(settings: "DaedalusConfig") -> list[str]:

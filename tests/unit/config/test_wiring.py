@@ -5,7 +5,7 @@ import inspect
 import pytest
 from hypothesis import given
 
-from daedalus.cli import stores, wiring
+from daedalus.cli import stores, sync_options, wiring
 from daedalus.config.config import DaedalusConfig, load_config
 from daedalus.config.keys import Key
 from daedalus.shared.errors import ConfigError
@@ -31,6 +31,8 @@ FUNCTIONS = {
     "features out": lambda c: wiring.output_options(c, "coinbase", "orderbook"),
     "bars out": lambda c: wiring.output_options(c, "coinbase", "bars"),
     "paths": lambda c: wiring.etl_paths(c, "coinbase"),
+    "sync": sync_options.sync_options,
+    "sync again": lambda c: c.storage.sync.interval_seconds,
     "stores": lambda c: [
         (stores.section(c, name).backend, *(stores.store_options(c, name, backend) for backend in BACKENDS))
         for name in STORES
