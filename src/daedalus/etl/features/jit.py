@@ -13,11 +13,17 @@ from numba.core import event
 R = TypeVar("R")
 _LOG = logging.getLogger(__name__)
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
+_inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 
 def kernel(function: Callable[..., R]) -> Callable[..., R]:
     """Compile a function of typed arrays and scalars when it is first called."""
     return cast(Callable[..., R], _compiled(function))
+
+
+def primitive(function: Callable[..., R]) -> Callable[..., R]:
+    """Compile a small function into its callers, so that loops over it can be vectorised."""
+    return cast(Callable[..., R], _inlined(function))
 
 
 class _Notice(event.Listener):

@@ -8,7 +8,7 @@ below 1e-29 of the running total that a window's squares were taken from: a spik
 import math
 
 from daedalus.etl.features.base import F64
-from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.jit import kernel, primitive
 from daedalus.etl.features.streaming import SUMMABLE_MAX, add, plus, window_sum
 
 _SPLIT = 134_217_729.0  # 2**27 + 1
@@ -16,7 +16,7 @@ NOTHING = 1e-26
 _NOTHING_OF_TOTAL = 1e-29
 
 
-@kernel
+@primitive
 def product(a: float, b: float) -> tuple[float, float]:
     """Return a * b and its rounding error (Dekker)."""
     high = a * b
@@ -28,7 +28,7 @@ def product(a: float, b: float) -> tuple[float, float]:
     return high, ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-@kernel
+@primitive
 def add_product(totals: F64, c: int, a: float, b: float) -> None:
     """Add a * b, exactly, to the total of column `c`; null adds nothing."""
     if abs(a) <= SUMMABLE_MAX and abs(b) <= SUMMABLE_MAX:
@@ -36,14 +36,14 @@ def add_product(totals: F64, c: int, a: float, b: float) -> None:
         totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], high, low)
 
 
-@kernel
+@primitive
 def window_pair(totals: F64, ring: F64, slot: int, c: int) -> tuple[float, float]:
     """Return the sum of column `c` over the rows from that slot on, as a pair."""
     high, low = plus(totals[0, c], totals[1, c], -ring[slot, 0, c], -ring[slot, 1, c])
     return high, low
 
 
-@kernel
+@primitive
 def centred(n: float, xy: float, xy_low: float, x: float, x_low: float, y: float, y_low: float) -> float:
     """Return the sum of (x - mean x)(y - mean y) from sums of n rows."""
     high, low = product(x, y)
@@ -61,7 +61,7 @@ def is_nothing(deviation: float, squares: float, running: float) -> bool:
     return deviation <= max(NOTHING * squares, _NOTHING_OF_TOTAL * abs(running))
 
 
-@kernel
+@primitive
 def variance(n: float, squares: float, squares_low: float, total: float, total_low: float, running: float) -> float:
     """Return the unbiased variance from sums over n rows; null for fewer than 2 (N3). `running`: as in `is_nothing`."""
     if n < 2.0:

@@ -21,7 +21,7 @@ from importlib import import_module
 import numpy as np
 
 from daedalus.etl.features.base import F64, FLOAT, I64, INT, Field
-from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.jit import kernel, primitive
 
 _CLASSES = (
     "DecayedSum",
@@ -94,21 +94,21 @@ def room(now: int, lengths: I64, ring_ts: I64, head: I64, tails: I64) -> bool:
     return bool(head[0] - oldest < len(ring_ts))
 
 
-@kernel
+@primitive
 def add(totals: F64, c: int, value: float) -> None:
     """Add the current row's value to the total of column `c`; null adds nothing (N2)."""
     if abs(value) <= SUMMABLE_MAX:
         totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], value, 0.0)
 
 
-@kernel
+@primitive
 def window_sum(totals: F64, ring: F64, slot: int, c: int) -> float:
     """Return the sum of column `c` over the rows from that slot on."""
     value: float = (totals[0, c] - ring[slot, 0, c]) + (totals[1, c] - ring[slot, 1, c])
     return value
 
 
-@kernel
+@primitive
 def plus(high: float, low: float, more: float, more_low: float) -> tuple[float, float]:
     """Add two pairs: Knuth's two-sum, then renormalise."""
     after = high + more
@@ -139,16 +139,14 @@ def blank(out: F64, first: int, i: int) -> None:
         out[c, i] = math.nan
 
 
-@kernel
+@primitive
 def ratio(numerator: float, denominator: float) -> float:
     """Return the quotient; NaN for x/0, 0/0 and whatever is not finite (N1)."""
-    if denominator == 0.0:
-        return math.nan
     value = numerator / denominator
-    return value if math.isfinite(value) else math.nan
+    return value if abs(value) < math.inf else math.nan
 
 
-@kernel
+@primitive
 def log_ratio(value: float, base: float) -> float:
     """Return ln(value / base). Close to 1 by the series of atanh, several times faster than `math.log`, as exact."""
     quotient = value / base
