@@ -68,7 +68,7 @@ def test_too_long_a_ring_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_book_of_another_depth_is_refused() -> None:
-    with pytest.raises(SchemaError, match="the book has 3 levels, max_levels is 2"):
+    with pytest.raises(SchemaError, match="the book has 3 levels, this table takes 2"):
         FEATURES.apply(FEATURES.new_state(), book([touch(1.0, 9.0, 11.0)], 3))
 
 
