@@ -123,11 +123,7 @@ def _realised(
             while tails[k] < head[0] and ring_ts[tails[k] & mask] + delays[k] < ts[i]:
                 later = _as_of(ring_ts[tails[k] & mask] + delays[k], stale_ns, mid_ts, mids, mid_head, mid_tails)
                 _finish(k, later, ring, trade, tails, totals)
-            own = taus + k * count
-            for v in range(count):
-                cutoff = ts[i] - windows[v] - delays[k]
-                while tails[own + v] < tails[k] and ring_ts[tails[own + v] & mask] <= cutoff:
-                    tails[own + v] += 1
+            _forget(k, ts[i] - delays[k], windows, ring_ts, tails)
         if not room(ts[i], lookback, mid_ts, mid_head, mid_tails):
             return i
         if not math.isnan(mid[i]):
@@ -152,6 +148,15 @@ def _realised(
                 shown[own + v] = tails[own + v]
             shown[k] = tails[k]
     return len(ts)
+
+
+@kernel
+def _forget(k: int, now: int, windows: I64, ring_ts: I64, tails: I64) -> None:
+    """Drop from the windows of delay `k` the trades that are final and had become known too long ago."""
+    own = len(DELAYS) + k * len(windows)
+    for v in range(len(windows)):
+        while tails[own + v] < tails[k] and ring_ts[tails[own + v] & (len(ring_ts) - 1)] <= now - windows[v]:
+            tails[own + v] += 1
 
 
 @kernel

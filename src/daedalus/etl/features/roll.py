@@ -34,8 +34,7 @@ def roll(config: FeatureConfig) -> Family | None:
         frame.call(_roll, frame.floats("mid"), *trades, stale_ns, state["pairs"], state["last"], out.f64)
 
     params = {"staleness_ns": stale_ns}
-    standard = ("roll_spread_bps",)
-    return Family("roll", 1, "Roll's spread", _COLUMNS, run, ("mid",), fields, params, (), standard, replays=True)
+    return Family("roll", 1, "Roll's spread", _COLUMNS, run, ("mid",), fields, params, replays=True)
 
 
 @kernel
