@@ -1,7 +1,7 @@
 """The kernels that fill a bar and write it out; how a bar begins and ends is `bar_folds`'.
 
-Rules (feature catalogue, section 11): NaN is null and is skipped (N2); a mid older than the staleness is not carried
-into a bar (W7); for time-weighted means a row lives until the next one, at most for the staleness (W8).
+Rules (feature catalogue, section 11): NaN is null and is skipped (N2); a row lives until the next one, at most for the
+staleness (W8): so long its values count for time-weighted means, and its mid is carried into a bar.
 """
 
 import math
@@ -65,8 +65,8 @@ def begin_bar(stream: Any, bars: Any, blank: Any, start: int, staleness: int) ->
     bar.bar_start = bar.tw_at = start
     if stream.last_close > 0.0:
         bar.open = bar.high = bar.low = bar.close = stream.last_close
-    if stream.last_mid > 0.0 and start - stream.last_mid_ts <= staleness:
-        bar.mid_open = bar.mid_high = bar.mid_low = bar.mid_close = stream.last_mid
+    if stream.rows > 0 and start - stream.row_ts <= staleness and not math.isnan(stream.row_mid):
+        bar.mid_open = bar.mid_high = bar.mid_low = bar.mid_close = stream.row_mid
 
 
 @kernel
@@ -120,8 +120,6 @@ def see_row(stream: Any, book: BookRows, i: int) -> None:
     stream.row_ts, stream.row_mid = book.ts[i], book.mid[i]
     stream.row_spread, stream.row_imbalance = book.spread_bps[i], book.imbalance[i]
     stream.vpin, stream.kyle_lambda = book.vpin[i], book.kyle_lambda[i]
-    if not math.isnan(book.mid[i]):
-        stream.last_mid, stream.last_mid_ts = book.mid[i], book.ts[i]
 
 
 @kernel

@@ -145,8 +145,6 @@ STREAM = np.dtype(
         ("bar_end", np.int64),  # of the open bar; of an event bar as far as it is known
         ("bars_closed", np.int64),
         ("last_close", np.float64),  # price of the last trade, 0 before the first
-        ("last_mid", np.float64),  # last known mid, 0 before the first
-        ("last_mid_ts", np.int64),
         ("row_ts", np.int64),  # the last book row, which lives until the next one (W8)
         ("row_mid", np.float64),
         ("row_spread", np.float64),

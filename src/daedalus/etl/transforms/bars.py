@@ -19,7 +19,7 @@ from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.schemas import Column, arrow_schema
 
-VERSION = 2
+VERSION = 3
 """Grows when the meaning of a column changes."""
 DURATION_MAX_S = 86_400
 BUFFER_BARS = 8192

@@ -72,7 +72,7 @@ def one_bar(start: int, end: int, inside: list[Any], before: list[Any], bars: li
     closes = [e["price"] for _, stream, _, e in before if stream == 0]
     bar: Row = {"bar_start": start, "bar_end": end, "is_partial": 0, "is_empty": int(not inside)}
     bar |= trade_columns(t, closes[-1] if closes else NULL)
-    mids_before = [(ts, e["mid"]) for ts, stream, _, e in before if stream == 1 and e["mid"] is not None]
+    mids_before = [(ts, e["mid"]) for ts, stream, _, e in before if stream == 1]
     bar |= mid_columns(b, mids_before, start, bar["is_empty"])
     bar["ret"] = log_ratio(bar["close"], previous and previous["close"])
     bar["mid_ret"] = log_ratio(bar["mid_close"], previous and previous["mid_close"])
@@ -126,7 +126,8 @@ def trade_columns(t: list[Row], close: float | None) -> Row:
 
 
 def mid_columns(b: list[Row], before: list[Any], start: int, is_empty: int) -> Row:
-    carried = [before[-1][1]] if before and start - before[-1][0] <= STALE_NS else []
+    alive = before and start - before[-1][0] <= STALE_NS and before[-1][1] is not None
+    carried = [before[-1][1]] if alive else []
     mids = carried + [e["mid"] for e in b if e["mid"] is not None]
     if not mids:
         spread = 0.0 if is_empty else NULL

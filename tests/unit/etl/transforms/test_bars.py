@@ -159,6 +159,11 @@ def test_empty_bars_carry_the_close_and_the_living_mid() -> None:
     assert table["mid_ret"].to_pylist()[-1] == math.log(1.04)
 
 
+def test_a_row_without_a_mid_ends_the_one_before() -> None:
+    table = bars([book_row(0, 100.0), book_row(S // 2, None), book_row(3 * S // 2, 104.0), book_row(4 * S)], [])[1]
+    assert table["mid_open"].to_pylist()[:3] == [100.0, 104.0, 104.0]
+
+
 def test_a_mid_lives_for_exactly_the_staleness() -> None:
     table = bars([book_row(0, 100.0), book_row(400 * S, 101.0)], [])[1].to_pylist()
     assert table[300]["mid_open"] == 100.0
