@@ -145,6 +145,8 @@ def test_an_imported_futures_session(recordings: Path, tmp_path: Path) -> None:
     assert trades["notional"].sum() == pytest.approx(float(golden["sum_price_x_qty"]), rel=1e-12)
     assert set(trades["side_source"]) == {0}
     assert trades["effective_spread_bps"].null_count() < trades.height / 10
+    run("features", "ticker", *common, "--output", "try", "--limit", 10, "--feature-set", "full", cwd=tmp_path)
+    assert silver(tmp_path / "try", "binance-raw", "ticker").height == 10
     tickers = silver(tmp_path / "lake", "binance-raw", "ticker")
     assert tickers.height == golden["by_type"]["bookTicker"]
     # A bookTicker has quotes and nothing else.

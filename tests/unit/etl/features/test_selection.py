@@ -60,3 +60,7 @@ def test_commands() -> None:
     assert shown.exit_code == 0
     assert "kyle_lambda_r2" in shown.output
     assert "meaning" in runner.invoke(app, ["show", "mid"]).output
+    tickers = runner.invoke(app, ["list", "--table", "ticker", "--feature-set", "full"]).output
+    assert "funding_z" in tickers and "kyle_lambda" not in tickers
+    shown = runner.invoke(app, ["show", "tfi_60s"]).output
+    assert "table       orderbook" in shown and "table       trades" in shown
