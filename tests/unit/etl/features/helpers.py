@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
+from daedalus.etl.features.registry import families
 from tests.references.markets import Deal, Row, book, trades
 
 Column = list[float | int | None]
@@ -20,8 +21,12 @@ def compute(rows: list[Row], deals: list[Deal] | None = None, **options: object)
 
 
 def column(rows: list[Row], name: str, deals: list[Deal] | None = None, **options: object) -> Column:
-    """Return one column."""
-    values: Column = compute(rows, deals, **options).column(name).to_pylist()
+    """Return one column; only its family, and what that needs, is computed."""
+    config = FeatureConfig(**{"feature_set": "full", **options})  # type: ignore[arg-type]
+    owner = next(f.name for f in families(config) if name in [c.name for c in f.columns])
+    features = FeatureSet(config, [owner])
+    outputs = features.apply(features.new_state(), book(rows, config.max_levels), trades(deals or []))[1]
+    values: Column = features.to_arrow(outputs).column(name).to_pylist()
     return values
 
 
