@@ -15,7 +15,8 @@ from daedalus.storage.clouds import S3Storage
 from daedalus.storage.local import LocalStorage
 from daedalus.testing.fault_proxy import FaultProxy
 from daedalus.testing.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
-from tests.unit.storage.lakes import SILVER, contents, make_lake, segment_key, write
+from tests.unit.ingestion.test_compaction import make_lake as make_bronze
+from tests.unit.storage.lakes import OLD, SILVER, contents, make_lake, segment_key, write
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ("--set", "storage.requests.attempts=12", "--set", "storage.requests.wait_seconds_max=0.2")
@@ -84,6 +85,16 @@ def test_a_store_that_fails_three_requests_in_ten(s3_server: S3Server, prefix: s
         run(proxy.endpoint_url, lake.base_dir, prefix, "--direction", "download")
     assert contents(lake) == everything
     assert held(s3_server, prefix) == everything
+
+
+def test_small_segments_are_merged_before_they_go_up(s3_server: S3Server, prefix: str, tmp_path: Path) -> None:
+    paths = make_bronze(tmp_path / "lake", journals=3)
+    for path in paths.ready.rglob("*.parquet"):
+        os.utime(path, (OLD, OLD))
+    folders = {str(path.parent.relative_to(tmp_path / "lake")) for path in paths.ready.rglob("*.parquet")}
+    flags = ("--set", "storage.sync.compact_before_upload=true", "--set", f"storage.base_dir={tmp_path / 'lake'}")
+    run(s3_server.endpoint_url, tmp_path / "lake", prefix, *flags)
+    assert sorted(key.rpartition("/")[0] for key in held(s3_server, prefix)) == sorted(folders)
 
 
 def test_conflicts_and_damage_are_named(s3_server: S3Server, prefix: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from daedalus.cli import (
     bars,
+    compact,
     config,
     convert,
     demo,
@@ -42,6 +43,7 @@ app.command("ingest")(ingest.ingest)
 app.command("import")(import_recordings.import_recordings)
 app.command("replay-frames")(replay_frames.replay_frames)
 app.command("recover")(recover.recover)
+app.command("compact")(compact.compact)
 app.command("sync")(sync.sync)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)

@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,9 +145,10 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _once(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec", as_json: bool) -> None:
-    from daedalus.cli.sync_options import make_sync
+    from daedalus.cli.sync_options import compact_first, make_sync
 
     stop = _stop_on_signals()
+    compact_first(settings, direction)
     with _Shown() as shown:
         report = make_sync(settings, chosen, stop=stop, on_move=shown.moved).run(direction)
     if as_json:
@@ -160,7 +162,7 @@ def _once(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec", as_j
 
 
 def _serve(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec") -> None:
-    from daedalus.cli.sync_options import destination_url, health_path, make_sync
+    from daedalus.cli.sync_options import compact_first, destination_url, health_path, make_sync
     from daedalus.storage.sync_service import SyncService
 
     stop = _stop_on_signals()
@@ -171,6 +173,7 @@ def _serve(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec") -> 
         health_path=health_path(settings),
         interval_s=settings.storage.sync.interval_seconds,
         stop=stop,
+        before=partial(compact_first, settings, direction),
     )
     service.run()
 

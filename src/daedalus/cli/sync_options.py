@@ -78,6 +78,20 @@ def sync_options(settings: "DaedalusConfig") -> dict[str, Any]:
     }
 
 
+def compact_first(settings: "DaedalusConfig", direction: str) -> None:
+    """Merge small segments before they go up, where the settings say so; what cannot be merged goes up as it is."""
+    if not settings.storage.sync.compact_before_upload or direction == "download":
+        return
+    import structlog
+
+    from daedalus.cli.compact import compactions
+
+    for compaction in compactions(settings):
+        for outcome in compaction.run():
+            if outcome.problem:
+                structlog.get_logger(__name__).warning("not merged", problem=outcome.problem)
+
+
 def synced_paths(settings: "DaedalusConfig") -> list[str]:
     """Return the folders of the lake that are synced."""
     options = settings.storage.sync

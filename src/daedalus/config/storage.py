@@ -161,6 +161,9 @@ class SyncConfig(Section):
         default=False,
         description="Take the ledger's word for what the store holds, so that a run that has nothing new asks nothing.",
     )
+    compact_before_upload: bool = Field(
+        default=False, description="Merge small segments of hours that are over before each run, as daedalus compact."
+    )
     delete_after_transfer: bool = Field(
         default=False, description="Remove local files when the store was found to hold them."
     )

@@ -7,6 +7,7 @@ interval or `WAIT_MAX_S`, and tries anew.
 import os
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -79,6 +80,8 @@ class SyncService:
         Seconds between the ends of two runs.
     stop
         Ends it, and the run at hand.
+    before
+        Called before each run.
     clock
         Stamps the health.
     """
@@ -92,9 +95,11 @@ class SyncService:
         health_path: Path,
         interval_s: float,
         stop: threading.Event,
+        before: Callable[[], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._sync, self._direction = sync, direction
+        self._before = before or (lambda: None)
         self._path, self._stop = health_path, stop
         self._clock = clock or SystemClock()
         self.health = SyncHealth(os.getpid(), store, interval_s)
@@ -109,6 +114,7 @@ class SyncService:
     def _once(self) -> None:
         health, health.error = self.health, None
         try:
+            self._before()
             report = self._sync.run(self._direction)
         except StorageError as error:
             health.failed_runs += 1

@@ -32,7 +32,7 @@ FUNCTIONS = {
     "bars out": lambda c: wiring.output_options(c, "coinbase", "bars"),
     "paths": lambda c: wiring.etl_paths(c, "coinbase"),
     "sync": sync_options.sync_options,
-    "sync again": lambda c: c.storage.sync.interval_seconds,
+    "sync again": lambda c: (c.storage.sync.interval_seconds, c.storage.sync.compact_before_upload),
     "stores": lambda c: [
         (stores.section(c, name).backend, *(stores.store_options(c, name, backend) for backend in BACKENDS))
         for name in STORES
