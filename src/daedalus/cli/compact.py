@@ -72,6 +72,4 @@ def compactions(
     rules = Rules(
         older_than_hours, round(small_mb * 1e6), ingestion.parquet_compression, ingestion.parquet_compression_level
     )
-    return [
-        Compaction(RawPaths(ready.parents[1], name, ready.parent.name), rules) for name in sources(ready, source)
-    ]
+    return [Compaction(RawPaths(ready.parents[1], name, ready.parent.name), rules) for name in sources(ready, source)]
