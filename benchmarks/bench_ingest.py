@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 FRAMES = int(os.environ.get("BENCH_FRAMES", "20000"))
-LEVELS = 8
+LEVELS, ROUNDS = 8, 5
 OKX_SYMBOL, OKX_ID = "BTC/USDT", "BTC-USDT"
 COINBASE_SYMBOL, COINBASE_ID = "BTC/USD", "BTC-USD"
 NOW_MS = int(time.time() * 1000)
@@ -85,6 +85,9 @@ async def _serve(pipe: Connection) -> None:
         if exchange == "okx" and first != "bare":
             arg = {"channel": "books", "instId": OKX_ID}
             await ws.send_str(json.dumps({"event": "subscribe", "arg": arg}))
+        elif first != "bare":
+            answer = {"channel": "subscriptions", "events": [{"subscriptions": {"level2": [COINBASE_ID]}}]}
+            await ws.send_str(json.dumps(answer))
         with contextlib.suppress(ConnectionError):
             for frame in frames[exchange]:
                 await ws.send_str(frame)
@@ -228,9 +231,13 @@ async def _handled(exchange: Any, client: Any, frames: list[str]) -> float:
 # -- the figures -------------------------------------------------------------------------------------------------------
 
 
-def best(run: Callable[[], Coroutine[Any, Any, float]], times: int = 3) -> float:
-    """CPU per frame, us: the best of several runs."""
-    return min(asyncio.run(run()) for _ in range(times)) / FRAMES * 1e6
+def best(*runs: Callable[[], Coroutine[Any, Any, float]], times: int = ROUNDS) -> list[float]:
+    """CPU per frame, us: the best of several rounds, in each of which every one runs once.
+
+    What else the machine does then meets all of them alike.
+    """
+    rounds = [[asyncio.run(run()) / FRAMES * 1e6 for run in runs] for _ in range(times)]
+    return [min(figures) for figures in zip(*rounds, strict=True)]
 
 
 def main() -> None:
@@ -251,11 +258,16 @@ def _measure(port: int) -> None:
         name: sum(map(len, make(1000))) // 1000 for name, make in (("okx", okx_frames), ("coinbase", coinbase_frames))
     }
     print(f"{FRAMES:,} book frames each; OKX about {sizes['okx']} bytes, Coinbase about {sizes['coinbase']} bytes")
-    read = best(lambda: bare(port, "/ws/v5/public"))
-    read_coinbase = best(lambda: bare(port, "/coinbase"))
-    raw, rows = best(lambda: frames_only(port)), best(lambda: typed(port))
-    handler, watched = best(lambda: okx_handler(port)), best(lambda: watch_order_book(port))
-    ours, theirs = best(lambda: native(port)), best(lambda: coinbase_handler(port))
+    read, raw, rows, handler, watched = best(
+        lambda: bare(port, "/ws/v5/public"),
+        lambda: frames_only(port),
+        lambda: typed(port),
+        lambda: okx_handler(port),
+        lambda: watch_order_book(port),
+    )
+    read_coinbase, ours, theirs = best(
+        lambda: bare(port, "/coinbase"), lambda: native(port), lambda: coinbase_handler(port)
+    )
     lines = [
         ("bare aiohttp read (OKX)", read, ""),
         ("frames alone", raw, f"{raw / read:.2f} x the bare read (at most 3)"),

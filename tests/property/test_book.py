@@ -41,6 +41,16 @@ def test_equals_a_plain_dict(snapshot, first, second, depth):
     assert len(book) == sum(len(levels) for levels in naive.sides.values())
 
 
+@given(st.lists(changes, max_size=5), changes)
+def test_changes_that_wait_are_those_that_were_applied_at_once(chunks, last):
+    waiting, at_once = OrderBook(), OrderBook()
+    for rows in [*chunks, last]:
+        waiting.apply(pack_changes(rows))
+        at_once.apply(pack_changes(rows))
+        at_once.top(1)
+    assert [waiting.levels(side) for side in ("bid", "ask")] == [at_once.levels(side) for side in ("bid", "ask")]
+
+
 @given(changes)
 def test_bounded(rows):
     limit, book_module.LEVELS_MAX = book_module.LEVELS_MAX, 5

@@ -91,6 +91,10 @@ def parse_rfc3339_us(text: str | None) -> int | None:
     if not text:
         return None
     seconds = _epoch_seconds(text[:19])
+    digits = text[20:-1]
+    if text[19:20] == "." and text[-1] == "Z" and digits.isdecimal() and len(digits) >= 6:
+        micros = seconds * 1_000_000 + int(digits[:6])  # As nearly every exchange writes it.
+        return micros if micros > 0 else None
     rest = text[19:]
     micros = 0
     if rest.startswith("."):

@@ -24,6 +24,8 @@ class EventBuffer:
     ----------
     append, extend
         Add events. They become visible to the driver, and count, with `commit`.
+    is_full
+        Whether reading has to pause.
     """
 
     def __init__(self, bytes_max: int = BUFFER_BYTES_MAX) -> None:
@@ -31,6 +33,7 @@ class EventBuffer:
         self._room, self._filled = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._bytes = self._away = 0
+        self.is_full = False
         self._renew([])
 
     def _renew(self, events: list[Event]) -> None:
@@ -46,22 +49,18 @@ class EventBuffer:
         """Return roughly how many bytes are held, those on their way to the driver included."""
         return self._bytes
 
-    @property
-    def is_full(self) -> bool:
-        """Whether reading has to pause."""
-        return self._bytes >= self._bytes_max
-
     def commit(self) -> None:
         """End a frame: what was appended since the last time becomes visible to the driver."""
         events, counted = self._events, self._counted
         if len(events) == counted:
             return
-        for event in events[counted:]:
+        for event in events[counted:] if counted else events:
             self._bytes += event_bytes(event)
         self._counted = len(events)
         if not counted:
             self._filled.set()
-        if self.is_full:
+        if self._bytes >= self._bytes_max:
+            self.is_full = True
             self._room.clear()
 
     def take(self, at_most: int) -> Sequence[Event]:
@@ -79,6 +78,7 @@ class EventBuffer:
     def release(self) -> None:
         """Let go of what was taken last: the driver has it now."""
         self._bytes, self._away = self._bytes - self._away, 0
+        self.is_full = self._bytes >= self._bytes_max
         if not self.is_full:
             self._room.set()
 

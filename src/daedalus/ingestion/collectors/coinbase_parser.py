@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
+from math import inf
 
 import msgspec
 
@@ -17,10 +18,13 @@ from daedalus.ingestion.collectors.coinbase_messages import (
     LEVEL2,
     MATCHES,
     TICKER,
+    BookMessage,
     Envelope,
+    Head,
+    L2Event,
     decode_dicts,
-    decode_envelope,
     decode_l2,
+    decode_message,
     decode_subscriptions,
     pack_updates,
 )
@@ -103,8 +107,9 @@ class CoinbaseParser:
         self._markets: dict[str, _Market] = {}
         self._expected, self._backward = 0, 0
         self._last_ns: int | None = None
+        self._has_books, self._due_ns = "orderbook" in self._channels, inf
         self._handlers: dict[str, Callable[[Envelope, int], list[Event]]] = {
-            "l2_data": self._l2,
+            "l2_data": lambda envelope, now: self._l2(envelope, decode_l2(envelope.events), now),
             MATCHES: self._trades,
             TICKER: self._tickers,
             "ticker_batch": self._tickers,
@@ -124,7 +129,7 @@ class CoinbaseParser:
         """
         self._count.frames += 1
         try:
-            envelope = decode_envelope(text)
+            envelope = decode_message(text)
         except (msgspec.DecodeError, UnicodeError) as error:
             return [self._parse_error(text, error, now)]
         events: list[Event] = []
@@ -144,13 +149,17 @@ class CoinbaseParser:
                 self._parse_error(text, error, now),
                 *self._lost(_CARRIES.get(envelope.channel, ()), since, now, "parse_error", 1),
             ]
-        return [*events, *self._due(now)]
+        if now >= self._due_ns:
+            events += self._due(now)
+        return events
 
     def streams(self, channels: Iterable[str]) -> Iterable[Stream]:
         """Return the recorded (symbol, channel) pairs of some channels."""
         return ((symbol, c) for c in channels if c in self._channels for symbol in self._symbols)
 
-    def _content(self, envelope: Envelope, now: int) -> list[Event]:
+    def _content(self, envelope: Envelope | BookMessage, now: int) -> list[Event]:
+        if isinstance(envelope, BookMessage):
+            return self._l2(envelope, envelope.events, now)
         if envelope.type == "error":
             self._count.errors += 1
             self.refusal = envelope.message
@@ -213,7 +222,7 @@ class CoinbaseParser:
         gaps.open(known, since=since, now=now, reason=reason, missed=missed, detail=detail)
         return list(gaps.close(known, now))
 
-    def _time(self, envelope: Envelope, now: int) -> None:
+    def _time(self, envelope: Head, now: int) -> None:
         with suppress(ValueError):
             self._skew.add(now, parse_rfc3339_us(envelope.timestamp))
 
@@ -265,9 +274,9 @@ class CoinbaseParser:
         live = [(s, c) for s, wire in acknowledged if (s, wire) not in self.probes for c in FEEDS[wire]]
         return list(self._gaps.close(live, now))
 
-    def _l2(self, envelope: Envelope, now: int) -> list[Event]:
+    def _l2(self, envelope: Head, events: Sequence[L2Event], now: int) -> list[Event]:
         out: list[Event] = []
-        for event in decode_l2(envelope.events):
+        for event in events:
             if event.type not in ("snapshot", "update"):
                 raise MalformedError(f"l2_data event of type {event.type!r}")
             changes, event_time = pack_updates(event.updates)
@@ -283,7 +292,9 @@ class CoinbaseParser:
                 continue
             if market.valid:
                 market.book.apply(changes, is_snapshot)
-                market.dirty = True
+                if self._has_books and not market.dirty:
+                    market.dirty = True
+                    self._due_ns = min(self._due_ns, market.emitted_at + self._interval_ns)
             market.nonce = envelope.sequence_num
             if event_time is None and market.event_time is None:
                 # A snapshot whose levels carry no time: the message's own is the exchange's clock all the same.
@@ -317,11 +328,12 @@ class CoinbaseParser:
 
     def _due(self, now: int) -> list[Event]:
         """Publish the changed books whose interval is over; in a quiet market a heartbeat brings them."""
-        if "orderbook" not in self._channels:
-            return []
         out: list[Event] = []
+        self._due_ns = inf
         for product, market in self._markets.items():
-            if not market.dirty or now - market.emitted_at < self._interval_ns:
+            due_ns = market.emitted_at + self._interval_ns
+            if not market.dirty or now < due_ns:
+                self._due_ns = min(self._due_ns, due_ns) if market.dirty else self._due_ns
                 continue
             market.dirty, market.emitted_at = False, now
             bids, asks = market.book.top(self._depth)

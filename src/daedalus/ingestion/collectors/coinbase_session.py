@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 #: Bound of messages waiting to be sent: two per product and channel.
 OUTBOX_MAX = 1024
 JWT_LIFE_S = 120
+#: How often answers and silence are looked for, unless something has happened.
+LOOK_NS = NS_PER_SECOND // 20
 #: How an error frame says that too much was asked, and how long the whole address then asks nothing.
 TOO_MUCH, TOO_MUCH_S = re.compile(r"rate.?limit|too many|throttl", re.IGNORECASE), 10.0
 #: How one says that the credentials are wrong.
@@ -61,7 +63,7 @@ class Session:
         self._unanswered = {(wire, s) for wire in wires for s in symbols}
         self._first = dict.fromkeys(wires, symbols)
         self._alone, self._errors = False, carried.counters.errors
-        self._asked_at = clock.monotonic()
+        self._asked_at, self._looked_ns = clock.monotonic(), 0
         self._upkeep = Upkeep(
             exchange=settings.exchange,
             taker=self.parser,
@@ -81,22 +83,29 @@ class Session:
 
     def on_frame(self, text: str, now: int) -> list[Event]:
         """Return the events of a frame, and see to what it makes necessary."""
-        events: list[Event] = []
+        counters, errors = self._carried.counters, self._carried.counters.errors
+        events = self.parser.feed(text, now)
         if self._record_frames:
-            events += [*self._sent, self._frame(text, "in", now)]
+            events = [*self._sent, self._frame(text, "in", now), *events]
             self._sent.clear()
-        errors = self._carried.counters.errors
-        events += self.parser.feed(text, now)
-        if self._carried.counters.errors > errors:
+            if self._carried.gaps:
+                events += self._carried.gaps.close([(ALL, "frames")], now)
+        has_complained = counters.errors > errors
+        if has_complained:
             self._check_complaint()
-        if self._record_frames and self._carried.gaps:
-            events += self._carried.gaps.close([(ALL, "frames")], now)
+        if has_complained or self.parser.resync or self._carried.wanted or not 0 <= now - self._looked_ns < LOOK_NS:
+            self._looked_ns = now
+            events += self._look(now)
+        return events
+
+    def _look(self, now: int) -> list[Event]:
+        """See what the exchange has answered and what it owes; return the ledger's rows."""
         if self._unanswered:
             self._check_answers()
         if self._carried.wanted:
             self.parser.resync |= self._carried.wanted - self._carried.refused if LEVEL2 in self._wires else set()
             self._carried.wanted.clear()
-        return [*events, *self._upkeep.tick(now)]
+        return self._upkeep.tick(now)
 
     def _stalled(self, stream: Stream, since: int, tries: int, now: int) -> list[Event]:
         """Enter that a stream was asked for and has not come."""
