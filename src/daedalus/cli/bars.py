@@ -1,10 +1,12 @@
 """`daedalus bars`: silver and trades to gold."""
 
+import functools
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daedalus.cli import etl
+from daedalus.cli.etl_run import RunOptions, execute
 
 if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig
@@ -35,7 +37,10 @@ def bars(
     end: etl.ToOption = None,
     config: etl.ConfigOption = None,
     overrides: etl.OverridesOption = None,
+    workers: etl.WorkersOption = 1,
+    mode: etl.ModeOption = "overwrite_partition",
     dry_run: etl.DryRunOption = False,
+    as_json: etl.JsonOption = False,
     debug: etl.DebugOption = False,
 ) -> None:
     """Make time bars and event bars from order book features (silver) and recorded trades.
@@ -56,6 +61,7 @@ def bars(
     settings = etl.load_settings(config, overrides, input, output, debug)
     chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
     from daedalus.cli.wiring import bar_options
+    from daedalus.etl.core.runners import make_runner
     from daedalus.etl.transforms.bars import BarAggregationTransform
 
     options = bar_options(settings)
@@ -63,8 +69,9 @@ def bars(
         options["event_bars"] = event_bars
     if durations is not None:
         options["durations"] = parse_durations(durations)
-    transform = BarAggregationTransform(**options, partial=partial, silver=_silver_columns(settings))
-    etl.execute(transform, etl.lake(settings, source, "bars"), chosen, dry_run, debug)
+    transform = functools.partial(BarAggregationTransform, **options, partial=partial, silver=_silver_columns(settings))
+    make = functools.partial(make_runner, transform, *etl.lake(settings, source, "bars", mode=mode))
+    execute(BarAggregationTransform.name, make, chosen, RunOptions(dry_run, debug, as_json, None, workers))
 
 
 def _silver_columns(settings: "DaedalusConfig") -> frozenset[str]:

@@ -1,5 +1,6 @@
 """`daedalus features`: bronze to silver, and what its columns are."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daedalus.cli import etl
+from daedalus.cli.etl_run import RunOptions, execute
 from daedalus.cli.wiring import Table
 
 if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig
     from daedalus.etl.core.config import FeatureConfig
-    from daedalus.etl.transforms.base import Transform
+    from daedalus.etl.core.executor import TransformExecutor
 
 app = typer.Typer(
     help="Compute features from recordings: bronze to silver.",
@@ -123,18 +125,26 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
         hour: etl.HourOption = None,
         start: etl.FromOption = None,
         end: etl.ToOption = None,
+        trades: etl.TradesOption = None,
+        state_path: etl.StatePathOption = None,
+        reset_state: etl.ResetStateOption = False,
         limit: etl.LimitOption = None,
         feature_set: etl.FeatureSetOption = None,
+        workers: etl.WorkersOption = 1,
+        mode: etl.ModeOption = "overwrite_partition",
         config: etl.ConfigOption = None,
         overrides: etl.OverridesOption = None,
         dry_run: etl.DryRunOption = False,
+        as_json: etl.JsonOption = False,
         debug: etl.DebugOption = False,
     ) -> None:
         settings = etl.load_settings(config, overrides, input, output, debug)
         chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
-        places = etl.lake(settings, source, table)
-        transform = _transform(table, _options(settings, feature_set))
-        etl.execute(transform, places, chosen, dry_run, debug, limit)
+        places = etl.lake(settings, source, table, trades=trades, mode=mode)
+        make = functools.partial(
+            _runner(table), _options(settings, feature_set), *places, state_path=state_path, reset_states=reset_state
+        )
+        execute(f"{table} features", make, chosen, RunOptions(dry_run, debug, as_json, limit, workers))
 
     compute.__doc__ = doc + _COMMON
     compute.__name__ = table
@@ -142,27 +152,28 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
     return compute
 
 
-def _transform(table: Table, config: "FeatureConfig") -> "Transform":
-    if table == "trades":
-        from daedalus.etl.transforms.trades import TradesFeatureTransform
+def _runner(table: Table) -> "Callable[..., TransformExecutor]":
+    """Return what makes the executor of a table from its configuration and places."""
+    from daedalus.etl.core import runners
 
-        return TradesFeatureTransform(config)
-    if table == "ticker":
-        from daedalus.etl.transforms.ticker import TickerFeatureTransform
-
-        return TickerFeatureTransform(config)
-    from daedalus.etl.transforms.orderbook import OrderbookFeatureTransform
-
-    return OrderbookFeatureTransform(config)
+    makers = {
+        "orderbook": runners.StatefulOrderbookRunner,
+        "trades": runners.trades_runner,
+        "ticker": runners.ticker_runner,
+    }
+    return makers[table]
 
 
 _COMMON = """
 
-    The hours of a market are computed in order, with all state carried from one to the next; the first hour that is
-    selected starts afresh. A partition that exists is replaced in one step.
+    The hours of a market are computed in order, with all state carried from one to the next. The first hour that is
+    selected starts afresh, or from the state at --state-path, which each finished hour moves on: run hour by hour, the
+    rows are those of one run over all hours, and a run that was killed goes on where it was. A state of other settings,
+    another version or market is refused, and so is going back in time; --reset-state starts afresh. A partition that
+    exists is replaced in one step.
 
-    Exit codes: 0 done; 1 a market failed (the others are done); 2 the settings or flags are wrong, or nothing matches;
-    130 interrupted.
+    Exit codes: 0 done; 1 a market failed or something was skipped (the others are done); 2 the settings or flags are
+    wrong, or nothing matches; 130 interrupted.
     """
 
 orderbook = _command(

@@ -20,6 +20,7 @@ from daedalus.cli import (
     recover,
     replay_frames,
     sandbox,
+    state,
     sync,
     verify,
 )
@@ -50,6 +51,7 @@ app.command("convert")(convert.convert)
 app.command("bars")(bars.bars)
 app.command("demo")(demo.demo)
 app.add_typer(features.app, name="features")
+app.add_typer(state.app, name="state")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(config.app, name="config")
 

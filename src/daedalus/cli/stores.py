@@ -91,6 +91,23 @@ def with_output_of_input(config: "DaedalusConfig") -> "DaedalusConfig":
     return config.model_copy(update={"storage": storage})
 
 
+def other_store(config: "DaedalusConfig", name: str, text: str) -> "Path | Storage":
+    """Return the store at a place on the command line, with all else as a section says. No request is made.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address of another kind.
+    """
+    flags = {key.rpartition(".")[2]: value for key, value in place_flags(name, text).items()}
+    backend = str(flags.pop("backend"))
+    if backend == "local":
+        return Path(text).expanduser()
+    from daedalus.storage.factory import make_storage
+
+    return make_storage(backend, {**store_options(config, name, backend), **flags})
+
+
 def _policy(config: "DaedalusConfig") -> object:
     from daedalus.storage.retry import RetryPolicy
 

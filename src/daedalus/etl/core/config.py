@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.shared.errors import ConfigError
@@ -14,7 +14,7 @@ from daedalus.storage.local import as_storage
 
 __all__ = ["FeatureConfig", "FilterSpec", "InputConfig", "OutputConfig", "OutputMode", "parse_instant"]
 
-OutputMode = Literal["overwrite_partition"]
+OutputMode = Literal["overwrite_partition", "append", "error"]
 PROCESSED = "processed"
 READY = "ready"
 
@@ -139,6 +139,8 @@ class InputConfig:
         Folder of silver under ``processed/{source}/{channel}``.
     processed_base_dir
         Root of the lake that holds silver; None means `base_dir`.
+    trades_base_dir
+        Root of the lake that holds the trades of bronze; None means `base_dir`.
     """
 
     base_dir: Path | Storage
@@ -146,10 +148,12 @@ class InputConfig:
     tier_raw: str = "raw"
     tier_features: str = "silver"
     processed_base_dir: Path | Storage | None = None
+    trades_base_dir: Path | Storage | None = None
 
     def bronze(self, channel: str) -> Place:
         """Return the folder of a channel's segments."""
-        return Place(as_storage(self.base_dir)) / self.tier_raw / READY / self.source / channel
+        base = self.trades_base_dir if channel == "trades" and self.trades_base_dir else self.base_dir
+        return Place(as_storage(base)) / self.tier_raw / READY / self.source / channel
 
     def silver(self, channel: str) -> Place:
         """Return the folder of a channel's features."""
@@ -168,7 +172,8 @@ class OutputConfig:
     partition_cols
         Directory levels, from the outside in. A partition of silver or gold may be coarser than an hour.
     mode
-        ``overwrite_partition`` replaces each partition atomically.
+        ``overwrite_partition`` replaces the one file of each partition atomically; ``append`` adds a file beside those
+        that are there (one of the same rows replaces itself); ``error`` refuses a partition that is there.
     compression, compression_level
         Codec of the Parquet pages. Level 1 costs a quarter less time than 3 and 8 % more space.
 
@@ -191,8 +196,8 @@ class OutputConfig:
         """Check the layout."""
         object.__setattr__(self, "partition_cols", tuple(self.partition_cols))
         check_layout(self.partition_cols)
-        if self.mode != "overwrite_partition":
-            raise ConfigError(f"output mode {self.mode!r} is unknown: overwrite_partition")
+        if self.mode not in get_args(OutputMode):
+            raise ConfigError(f"output mode {self.mode!r} is unknown: {', '.join(get_args(OutputMode))}")
 
     def silver(self, channel: str) -> Place:
         """Return the folder of a channel's features."""

@@ -4,87 +4,29 @@ Memory: one chunk of each stream (`reading`), the transform's own state and its 
 one open row group an output. It does not grow with the length of the chain.
 """
 
-import dataclasses
 import datetime as dt
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
-from daedalus.etl.core.partitions import Partition, find_partitions, nothing_found
+from daedalus.etl.core.manifest import manifest
+from daedalus.etl.core.partitions import Partition
+from daedalus.etl.core.planning import Planner, selects
 from daedalus.etl.core.reading import ReadStats, read_chunks
+from daedalus.etl.core.report import Chain, Failure, Forecast, Progress, Report
+from daedalus.etl.core.standing import Standing, afresh, resumed
+from daedalus.etl.core.stretches import cut
 from daedalus.etl.core.writing import FileFormat, OutputWriter, Written
-from daedalus.etl.transforms.base import Input, Market, Transform
+from daedalus.etl.transforms.base import Market, Output, Rows, StatefulTransform, Streams, Transform
+from daedalus.etl.utils.state_manager import StateManager
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError, DaedalusError
-from daedalus.shared.events import ALL
-from daedalus.shared.partitioning import PartitionKey
 from daedalus.storage.base import Place
 
-_HOUR_NS = 3_600_000_000_000
-
-
-@dataclass(frozen=True)
-class Chain:
-    """The partitions of one market, in order, that are folded one after the other.
-
-    Parameters
-    ----------
-    market
-        Whose they are.
-    inputs
-        Partitions to read, by the name of the input.
-    """
-
-    market: Market
-    inputs: dict[str, list[Partition]]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A market that could not be finished, and why. Partitions that were published before stand."""
-
-    market: Market
-    error: DaedalusError
-
-
-@dataclass
-class Report:
-    """What a run did.
-
-    Attributes
-    ----------
-    written
-        Published partitions.
-    rows_in, rows_out
-        Rows read from the leading inputs, rows written.
-    files_opened
-        Input files opened; no file is opened twice.
-    seconds
-        Wall time.
-    failures
-        Markets that failed.
-    notes
-        What the user should know, such as an input that is missing.
-    """
-
-    written: list[Written] = field(default_factory=list)
-    rows_in: int = 0
-    rows_out: int = 0
-    files_opened: int = 0
-    seconds: float = 0.0
-    failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is: leading partitions begun, of how many, and the market at hand."""
-
-    begun: int
-    total: int
-    market: Market
+__all__ = ["Chain", "Failure", "Progress", "Report", "TransformExecutor"]
 
 
 class TransformExecutor:
@@ -99,6 +41,11 @@ class TransformExecutor:
         What to compute.
     source, target
         Where to read and write.
+    states
+        Where the state of each market is taken up and committed after every published stretch; None: markets start
+        afresh, and no state is kept.
+    reset_states
+        Whether the states of the selected markets are forgotten first.
     clock
         For the elapsed time.
     on_progress
@@ -111,56 +58,24 @@ class TransformExecutor:
         source: InputConfig,
         target: OutputConfig,
         *,
+        states: StateManager | None = None,
+        reset_states: bool = False,
         clock: Clock | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._transform = transform
-        self._source = source
-        self._target = target
+        self._mode = target.mode
+        self._planner = Planner(transform, source, target)
+        self._states = states
+        self._reset_states = reset_states
+        self._stateful = transform if isinstance(transform, StatefulTransform) else None
+        if states is not None and self._stateful is None:
+            raise ConfigError(f"{transform.name} carry no state from run to run: leave --state-path out")
         self._clock = clock or SystemClock()
         self._on_progress = on_progress or (lambda progress: None)
-        self._form = FileFormat(target.partition_cols, target.compression, target.compression_level)
+        self._form = FileFormat(target.partition_cols, target.compression, target.compression_level, target.mode)
 
-    def plan(self, chosen: FilterSpec) -> list[Chain]:
-        """Return what `run` would read, by market, without opening a file.
-
-        Raises
-        ------
-        ConfigError
-            If the filter selects nothing (the message says what there is), or part of an output partition.
-        NotFoundError
-            If there is nothing to select from.
-        """
-        found = {spec.name: self._find(spec, chosen) for spec in self._transform.inputs}
-        leading = [spec.name for spec in self._transform.inputs if spec.leads]
-        markets = sorted({(p.exchange, p.symbol) for name in leading for p in found[name] if _is_selected(p, chosen)})
-        if not markets:
-            roots = [self._input_root(spec) for spec in self._transform.inputs if spec.leads]
-            raise nothing_found(next((root for root in roots if root.folders()), roots[0]), chosen)
-        chains = []
-        for exchange, symbol in markets:
-            own = {
-                spec.name: [
-                    p
-                    for p in found[spec.name]
-                    if p.exchange == exchange and (p.symbol == symbol or (spec.with_all and p.symbol == ALL))
-                ]
-                for spec in self._transform.inputs
-            }
-            chains.append(Chain(Market(exchange, symbol), own))
-        for chain in chains:
-            self._check_whole(chain, chosen)
-        return chains
-
-    def targets(self, chain: Chain, chosen: FilterSpec) -> list[Place]:
-        """Return the files that a chain may write, sorted; a few at the edges may turn out to have no rows."""
-        keys = {key for partitions in self._leading(chain).values() for p in partitions for key in _hours(p)}
-        folders = {key.path(self._target.partition_cols) for key in keys if _selects(chosen, key)}
-        root = self._output_root()
-        places = (root / out.name / folder / out.file_name for out in self._transform.outputs for folder in folders)
-        return sorted(places, key=str)
-
-    def run(self, chosen: FilterSpec, limit: int | None = None) -> Report:
+    def run(self, chosen: FilterSpec, limit: int | None = None, markets: Sequence[Market] | None = None) -> Report:
         """Process what the filter selects.
 
         Parameters
@@ -169,6 +84,8 @@ class TransformExecutor:
             What to process.
         limit
             Rows of each leading input of a market to stop after; None: all. The last partition is then not whole.
+        markets
+            Only these of the selected markets, for which `check` was called; None: all.
 
         Raises
         ------
@@ -177,61 +94,143 @@ class TransformExecutor:
             with one market is in the report.
         """
         began = self._clock.monotonic()
-        chains = self.plan(chosen)
-        if limit is not None:
-            self._check_nothing_lost(chains, chosen)
-        report = Report()
-        total = sum(len(partitions) for chain in chains for partitions in self._leading(chain).values())
-        begun = 0
+        chains = [chain for chain in self._planner.plan(chosen) if markets is None or chain.market in markets]
+        if markets is None:
+            self._check_targets(chains, chosen, limit)
+        report, counter = Report(), _Counter(self._on_progress)
+        counter.total = sum(len(partitions) for chain in chains for partitions in self._planner.leading(chain).values())
         for chain in chains:
-
-            def begin(partition: Partition, market: Market = chain.market) -> None:
-                nonlocal begun
-                begun += 1
-                self._on_progress(Progress(begun, total, market))
-
+            counter.market = chain.market
             try:
-                self._run_chain(chain, chosen, report, begin, limit)
+                self._run_chain(_Work(chain, chosen, report, counter.begin, limit))
             except DaedalusError as error:
                 report.failures.append(Failure(chain.market, error))
         report.seconds = self._clock.monotonic() - began
         return report
 
-    def _check_nothing_lost(self, chains: Sequence[Chain], chosen: FilterSpec) -> None:
-        """Refuse to replace what is there by the first rows of it."""
-        there = [path for chain in chains for path in self.targets(chain, chosen) if path.exists()]
+    def check(self, chosen: FilterSpec, limit: int | None = None) -> list[Market]:
+        """Return the markets that the filter selects, or raise what `run` would raise before it begins."""
+        chains = self._planner.plan(chosen)
+        self._check_targets(chains, chosen, limit)
+        return [chain.market for chain in chains]
+
+    def forecast(self, chosen: FilterSpec) -> list[Forecast]:
+        """Return what `run` would read and write, by market, without opening an input. Raises as `run`."""
+        chains = self._planner.plan(chosen)
+        self._check_targets(chains, chosen, None)
+        return [self._foreseen(chain, chosen) for chain in chains]
+
+    def _foreseen(self, chain: Chain, chosen: FilterSpec) -> Forecast:
+        if self._stateful is None:
+            return Forecast(chain.market, chain.inputs, self._planner.targets(chain, chosen), None, [])
+        stands = self.standing(chain)
+        inputs = {name: [p for one in stands.left for p in one.inputs[name]] for name in chain.inputs}
+        state = None if self._states is None else self._states.place(self._stateful.channel, chain.market)
+        left = Chain(chain.market, inputs)
+        return Forecast(chain.market, inputs, self._planner.targets(left, chosen), state, stands.notes + stands.skipped)
+
+    def _check_targets(self, chains: Sequence[Chain], chosen: FilterSpec, limit: int | None) -> None:
+        """Refuse to replace what is there by the first rows of it, or at all where the mode is to refuse."""
+        if limit is not None and self._states is not None:
+            raise ConfigError(
+                "--limit stops in the middle of an hour, which no state can stand at: not with --state-path"
+            )
+        if self._states is not None and self._states.of_one and len(chains) > 1:
+            raise ConfigError(
+                f"--state-path {self._states.path} is the state of one market, the filter selects {len(chains)}: give "
+                "--exchange and --symbol, or a folder"
+            )
+        if limit is None and (self._mode != "error" or self._states is not None):
+            return
+        there = [path for chain in chains for path in self._planner.targets(chain, chosen) if path.exists()]
+        if there and self._mode == "error":
+            raise ConfigError(f"{there[0]} is there already, and --mode error replaces nothing")
         if there:
             raise ConfigError(
                 f"--limit would replace {there[0]} by a part of it: give an --output where nothing is yet"
             )
 
-    def _run_chain(
-        self,
-        chain: Chain,
-        chosen: FilterSpec,
-        report: Report,
-        begin: Callable[[Partition], None],
-        limit: int | None = None,
-    ) -> None:
+    def standing(self, chain: Chain) -> Standing:
+        """Return what is to be done of a market by its state, without opening an input.
+
+        Raises
+        ------
+        StateError
+            If its state cannot be used, or would have to go back in time.
+        """
+        transform = self._stateful
+        assert transform is not None
+        leading = next(spec.name for spec in transform.inputs if spec.leads)
+        stretches = cut(chain.inputs, leading, self._planner.folder)
+        found = None
+        if self._states is not None and not self._reset_states:
+            found = self._states.load(transform.channel, chain.market, transform.fingerprint)
+        if found is None:
+            return afresh(chain.market, stretches)
+        stands = resumed(chain.market, stretches, found, self._planner.published)
+        if stands.left:
+            # What the state has not seen of the streams beside the leading one is read too, selected or not.
+            inputs = self._between(chain.market, found[0].until, stands.left[-1].end)
+            inputs[leading] = [p for stretch in stands.left for p in stretch.inputs[leading]]
+            stands.left = cut(inputs, leading, self._planner.folder)
+        return stands
+
+    def _between(self, market: Market, start: dt.datetime, end: dt.datetime) -> dict[str, list[Partition]]:
+        """Return the partitions of all inputs of a market in a span of time."""
+        span = FilterSpec(market.exchange, market.symbol, start=start, end=end)
+        return {spec.name: self._planner.find(spec, span) for spec in self._transform.inputs}
+
+    def _run_chain(self, work: "_Work") -> None:
         """Fold one market. On any error the partition that is being written is given up."""
+        chain, transform = work.chain, self._stateful
         for spec in self._transform.inputs:
             if spec.leads and not chain.inputs[spec.name]:
-                report.notes.append(f"{chain.market}: nothing under {self._input_root(spec)}; its columns stay empty")
+                work.report.notes.append(
+                    f"{chain.market}: nothing under {self._planner.input_root(spec)}; its columns stay empty"
+                )
+        if transform is None:
+            self._fold(work, partial(self._transform.run, chain.market), chain.inputs, None)
+            return
+        stands = self.standing(chain)
+        work.report.notes += stands.notes
+        work.report.skipped += stands.skipped
+        if self._states is not None and self._reset_states:
+            self._states.reset(transform.channel, chain.market)
+        fold = transform.begin(chain.market, stands.state)
+        began = stands.checkpoint.began if stands.checkpoint else None
+        rows = stands.checkpoint.rows if stands.checkpoint else 0
+        for stretch in stands.left:
+            rows += self._fold(work, fold.run, stretch.inputs, manifest(stretch.inputs))
+            began = began or stretch.start
+            if self._states is not None:
+                place = (transform.channel, chain.market, transform.fingerprint)
+                self._states.commit(*place, fold.to_bytes(), began=began, until=stretch.end, rows=rows)
+            if work.limit is not None and work.rows_in >= work.limit:
+                break
+
+    def _fold(
+        self,
+        work: "_Work",
+        run: Callable[[Streams], Iterator[Rows]],
+        inputs: Mapping[str, Sequence[Partition]],
+        made_from: str | None,
+    ) -> int:
+        """Fold partitions into published ones; return how many rows were written."""
         stats = {spec.name: ReadStats() for spec in self._transform.inputs}
         streams = {
             spec.name: read_chunks(
-                _segments(chain.inputs[spec.name], begin if spec.leads else None), spec.schema, stats[spec.name]
+                _segments(inputs[spec.name], work.begin if spec.leads else None), spec.schema, stats[spec.name]
             )
             for spec in self._transform.inputs
         }
-        if limit is not None:
-            leading = {spec.name for spec in self._transform.inputs if spec.leads}
-            streams = {n: _first(s, limit) if n in leading else s for n, s in streams.items()}
-        writers = {
-            output.name: self._writer(output.name, chain.market, chosen, report) for output in self._transform.outputs
-        }
+        leading = {spec.name for spec in self._transform.inputs if spec.leads}
+        if work.limit is not None:
+            rest = work.limit - work.rows_in
+            streams = {name: _first(s, rest) if name in leading else s for name, s in streams.items()}
+        before = work.report.rows_out
+        writers = {output.name: self._writer(output, work, made_from) for output in self._transform.outputs}
         try:
-            for output, rows in self._transform.run(chain.market, streams):
+            for output, rows in run(streams):
                 writers[output.name].add(rows)
             for writer in writers.values():
                 writer.finish()
@@ -240,55 +239,45 @@ class TransformExecutor:
                 writer.discard()
             for stream in streams.values():
                 stream.close()
-            report.rows_in += sum(stats[spec.name].rows for spec in self._transform.inputs if spec.leads)
-            report.files_opened += sum(stat.files_opened for stat in stats.values())
+            work.rows_in += sum(stats[name].rows for name in leading)
+            work.report.rows_in += sum(stats[name].rows for name in leading)
+            work.report.files_opened += sum(stat.files_opened for stat in stats.values())
+        return work.report.rows_out - before
 
-    def _writer(self, name: str, market: Market, chosen: FilterSpec, report: Report) -> OutputWriter:
+    def _writer(self, output: Output, work: "_Work", made_from: str | None) -> OutputWriter:
         def published(written: Written) -> None:
-            report.written.append(written)
-            report.rows_out += written.rows
+            work.report.written.append(written)
+            work.report.rows_out += written.rows
 
-        output = next(output for output in self._transform.outputs if output.name == name)
-        root = self._output_root() / name
-        return OutputWriter(root, output, market, self._form, lambda key: _selects(chosen, key), published)
+        root = self._planner.output_root() / output.name
+        chosen = partial(selects, work.chosen)
+        return OutputWriter(root, output, work.chain.market, self._form, chosen, published, made_from)
 
-    def _find(self, spec: Input, chosen: FilterSpec) -> list[Partition]:
-        """Return the partitions of an input that the filter selects, with the transform's margin around them."""
-        root, margin = self._input_root(spec), self._transform.margin
-        selected = find_partitions(root, chosen)
-        if spec.with_all and chosen.symbol is not None:
-            selected += find_partitions(root, dataclasses.replace(chosen, symbol=ALL))
-        if not margin or not selected:
-            return selected
-        there = find_partitions(root, FilterSpec(exchange=chosen.exchange, symbol=chosen.symbol))
-        return _with_margin(there, set(selected), margin)
 
-    def _check_whole(self, chain: Chain, chosen: FilterSpec) -> None:
-        """Refuse to replace an output partition, a day say, with the part of it that the filter selects."""
-        if "hour" in self._target.partition_cols:
-            return
-        market = FilterSpec(chain.market.exchange, chain.market.symbol)
-        columns = self._target.partition_cols
-        for spec in (spec for spec in self._transform.inputs if spec.leads):
-            keys = [key for p in find_partitions(self._input_root(spec), market) for key in _hours(p)]
-            chosen_paths = {key.path(columns) for key in keys if _selects(chosen, key)}
-            left_out = [key for key in keys if not _selects(chosen, key) and key.path(columns) in chosen_paths]
-            if left_out:
-                lost = left_out[0]
-                raise ConfigError(
-                    f"{chosen.describe()} selects a part of {lost.path(columns)}, which is replaced as a whole: the"
-                    f" hour {lost.start:%Y-%m-%dT%H} would be lost. Widen the filter, or add hour to partition_cols"
-                )
+class _Counter:
+    """Counts the leading partitions that begin, over all markets."""
 
-    def _leading(self, chain: Chain) -> dict[str, list[Partition]]:
-        return {spec.name: chain.inputs[spec.name] for spec in self._transform.inputs if spec.leads}
+    def __init__(self, show: Callable[[Progress], None]) -> None:
+        self._show = show
+        self.begun = self.total = 0
+        self.market = Market("", "")
 
-    def _input_root(self, spec: Input) -> Place:
-        return self._source.bronze(spec.channel) if spec.layer == "bronze" else self._source.silver(spec.channel)
+    def begin(self, partition: Partition) -> None:
+        """Tell that one begins."""
+        self.begun += 1
+        self._show(Progress(self.begun, self.total, self.market))
 
-    def _output_root(self) -> Place:
-        transform = self._transform
-        return self._target.gold() if transform.layer == "gold" else self._target.silver(transform.channel)
+
+@dataclass
+class _Work:
+    """One market at work: what to read, what is selected, where to count, rows to stop after, rows read so far."""
+
+    chain: Chain
+    chosen: FilterSpec
+    report: Report
+    begin: Callable[[Partition], None]
+    limit: int | None
+    rows_in: int = 0
 
 
 def _segments(partitions: Sequence[Partition], begin: Callable[[Partition], None] | None) -> Iterator[Sequence[Place]]:
@@ -309,30 +298,3 @@ def _first(chunks: Generator[pa.Table, None, None], limit: int) -> Generator[pa.
                 return
     finally:
         chunks.close()
-
-
-def _is_selected(partition: Partition, chosen: FilterSpec) -> bool:
-    return chosen.selects(partition.exchange, partition.symbol, partition.start, partition.end)
-
-
-def _selects(chosen: FilterSpec, key: PartitionKey) -> bool:
-    """Return whether the filter selects the hour of a key."""
-    return chosen.selects(key.exchange, key.symbol, key.start, key.start + dt.timedelta(hours=1))
-
-
-def _hours(partition: Partition) -> Iterator[PartitionKey]:
-    """Yield the keys of the hours that a partition spans."""
-    ns = int(partition.start.timestamp()) * 1_000_000_000
-    for _ in range(int((partition.end - partition.start).total_seconds()) // 3600):
-        yield PartitionKey.of(partition.exchange, partition.symbol, ns)
-        ns += _HOUR_NS
-
-
-def _with_margin(there: Sequence[Partition], selected: set[Partition], margin: int) -> list[Partition]:
-    """Return the selected partitions and up to `margin` neighbours of the same market on each side of each."""
-    wanted = set()
-    for at, partition in enumerate(there):
-        if partition in selected:
-            near = there[max(0, at - margin) : at + margin + 1]
-            wanted |= {p for p in near if (p.exchange, p.symbol) == (partition.exchange, partition.symbol)}
-    return [p for p in there if p in wanted]

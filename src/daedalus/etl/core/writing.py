@@ -8,7 +8,7 @@ import contextlib
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import daedalus
+from daedalus.etl.core.config import OutputMode
+from daedalus.etl.core.manifest import KEY
 from daedalus.etl.transforms.base import Market, Output, arrow_field, constant
 from daedalus.shared.errors import SchemaError, StorageError
 from daedalus.shared.partitioning import PartitionKey
@@ -46,6 +48,7 @@ class FileFormat:
     partition_cols: Sequence[str]
     compression: str
     compression_level: int
+    mode: OutputMode = "overwrite_partition"
 
 
 class OutputWriter:
@@ -65,6 +68,8 @@ class OutputWriter:
         Whether the hour of a key is to be written; rows of others are dropped.
     published
         Called for each published partition.
+    made_from
+        What `manifest.manifest` says of the inputs, for the footer; None says nothing.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class OutputWriter:
         form: FileFormat,
         selects: Callable[[PartitionKey], bool],
         published: Callable[[Written], None],
+        made_from: str | None = None,
     ) -> None:
         self._root = root
         self._output = output
@@ -83,6 +89,7 @@ class OutputWriter:
         self._selects = selects
         self._published = published
         self._schema = output_schema(output, form.partition_cols)
+        self._footer = {} if made_from is None else {KEY: made_from}
         self._open: _PartitionFile | None = None
         self._newest: PartitionKey | None = None
 
@@ -128,7 +135,8 @@ class OutputWriter:
         folder = self._root / key.path(self._form.partition_cols)
         if self._open is None or self._open.final.parent != folder:
             self.finish()
-            self._open = _PartitionFile(folder / self._output.file_name, self._schema, self._form)
+            final = folder / self._output.file_name
+            self._open = _PartitionFile(final, self._schema, self._form, self._output.time_column, self._footer)
         return self._open
 
     def _with_partition(self, rows: pa.RecordBatch, key: PartitionKey) -> pa.Table:
@@ -169,6 +177,15 @@ def parquet_options(schema: pa.Schema, form: FileFormat) -> dict[str, Any]:
     }
 
 
+def appended(final: Place) -> list[Place]:
+    """Return what mode ``append`` has put beside the one file of a partition, sorted."""
+    stem, dot, suffix = final.name.rpartition(".")
+    there = (info.key.rpartition("/")[2] for info in final.storage.list(final.parent.key))
+    return [
+        final.parent / name for name in sorted(there) if name.startswith(f"{stem}-") and name.endswith(dot + suffix)
+    ]
+
+
 def _temporary(final: Path | None) -> Path:
     """Return where a file is written: beside its final place, or among this machine's temporary files."""
     if final is None:
@@ -181,13 +198,17 @@ def _temporary(final: Path | None) -> Path:
 class _PartitionFile:
     """One partition while it is written. Rows are encoded in groups of `ROW_GROUP_ROWS`, however they come in."""
 
-    def __init__(self, final: Place, schema: pa.Schema, form: FileFormat) -> None:
+    def __init__(
+        self, final: Place, schema: pa.Schema, form: FileFormat, time_column: str, footer: Mapping[str, str]
+    ) -> None:
         self.final = final
         self._schema = schema
+        self._mode, self._time_column, self._footer = form.mode, time_column, footer
+        self._first: int | None = None
+        self._last = 0
         self._held: list[pa.Table] = []
         self._held_rows = self._rows = 0
-        self._local = final.local_path
-        self._temp = _temporary(self._local)
+        self._temp = _temporary(final.local_path)
         try:
             with self._explained():
                 self._sink = pa.OSFile(str(self._temp), "wb")
@@ -197,6 +218,9 @@ class _PartitionFile:
             raise
 
     def write(self, rows: pa.Table) -> None:
+        times = rows[self._time_column]
+        self._first = times[0].as_py() if self._first is None else self._first
+        self._last = times[-1].as_py()
         self._held.append(rows)
         self._held_rows += rows.num_rows
         if self._held_rows >= ROW_GROUP_ROWS:
@@ -204,16 +228,29 @@ class _PartitionFile:
 
     def publish(self) -> Written:
         self._encode(self._held_rows)
+        final, replaces = self._final(), self._mode != "error"
         with self._explained():
+            if self._footer:
+                self._writer.add_key_value_metadata(dict(self._footer))
             self._writer.close()
             self._sink.close()
             size = self._temp.stat().st_size
-            if self._local is not None:
-                publish(self._temp, self._local, overwrite=True)
+            if (local := final.local_path) is not None:
+                publish(self._temp, local, overwrite=replaces)
             else:
-                self.final.storage.put_file(self.final.key, self._temp, overwrite=True)
+                final.storage.put_file(final.key, self._temp, overwrite=replaces)
                 self._temp.unlink()
-        return Written(self.final, self._rows, size)
+        if self._mode == "overwrite_partition":
+            for place in appended(self.final):
+                place.storage.delete(place.key)
+        return Written(final, self._rows, size)
+
+    def _final(self) -> Place:
+        """Return the file's place; appended files are told apart by their times, so that a rerun replaces its own."""
+        if self._mode != "append":
+            return self.final
+        stem, dot, suffix = self.final.name.rpartition(".")
+        return self.final.parent / f"{stem}-{self._first}-{self._last}{dot}{suffix}"
 
     def discard(self) -> None:
         with contextlib.suppress(OSError, pa.ArrowException):

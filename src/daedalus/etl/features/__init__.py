@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, gap_resets, trade_chunk
+    from daedalus.etl.features.chunks import BookChunk, TradeChunk, book_chunk, gap_moments, gap_resets, trade_chunk
     from daedalus.etl.features.config import FeatureConfig
     from daedalus.etl.features.engine import FeatureSet
     from daedalus.etl.features.live import FeatureEngine
@@ -29,6 +29,7 @@ __all__ = [
     "book_chunk",
     "compute_rolling_features",
     "extract_structural_features",
+    "gap_moments",
     "gap_resets",
     "load_state",
     "save_state",
@@ -48,6 +49,7 @@ _HOME = {
     "book_chunk": "chunks",
     "compute_rolling_features": "stateful",
     "extract_structural_features": "orderbook",
+    "gap_moments": "chunks",
     "gap_resets": "chunks",
     "load_state": "state_file",
     "save_state": "state_file",

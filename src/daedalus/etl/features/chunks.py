@@ -114,31 +114,42 @@ def trade_chunk(table: "pa.Table") -> TradeChunk:
     return TradeChunk(ts, collected_at, floats_of(table, "price"), floats_of(table, "amount"), _sides(table))
 
 
-def gap_resets(collected_at: I64, started_at: I64, ended_at: I64, previous: int | None = None) -> Flags:
-    """Mark the rows before which the gap ledger says that something may be missing (S2).
+def gap_moments(known_at: I64, started_at: I64, ended_at: I64) -> I64:
+    """Return from which receive time on each entry of the gap ledger makes a row a first row (S2), int64[g], ns.
 
-    Marked are the first row received after a gap's start and the first one received at or after its end.
+    An entry acts once it is known, never on rows before it: from its end on, or right after its start when it has no
+    end yet (another entry tells the end).
+
+    Parameters
+    ----------
+    known_at
+        int64[g], ns: when the entry was received.
+    started_at, ended_at
+        int64[g], ns: the interval; `NULL_INT` for one that has no end yet.
+    """
+    moments: I64 = np.where(ended_at == NULL_INT, np.maximum(started_at, known_at) + 1, np.maximum(ended_at, known_at))
+    return moments
+
+
+def gap_resets(collected_at: I64, moments: I64, previous: int | None = None) -> Flags:
+    """Mark the first row received at or after each moment, as `gap_moments` returns them.
 
     Parameters
     ----------
     collected_at
         int64[n], ns, receive clock of the rows.
-    started_at, ended_at
-        int64[g], ns: the ledger's intervals; `NULL_INT` for a gap that has no end yet.
+    moments
+        int64[g], ns, in any order.
     previous
-        Receive clock of the row before the first, None at the start of a stream.
+        Newest receive clock of the rows before, None at the start of a stream: what they have answered is done.
     """
     reset = np.zeros(len(collected_at), np.bool_)
     if len(reset) == 0:
         return reset
-    received = np.maximum.accumulate(collected_at)
-    before = np.iinfo(np.int64).min + 1 if previous is None else previous
-    known_end = ended_at[ended_at != NULL_INT]
-    first = np.concatenate(
-        [np.searchsorted(received, started_at, "right"), np.searchsorted(received, known_end, "left")]
-    )
-    fresh = np.concatenate([started_at >= before, known_end > before])
-    reset[first[fresh & (first < len(reset))]] = True
+    if previous is not None:
+        moments = moments[moments > previous]
+    first = np.searchsorted(np.maximum.accumulate(collected_at), moments, "left")
+    reset[first[first < len(reset)]] = True
     return reset
 
 

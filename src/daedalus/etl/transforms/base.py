@@ -7,7 +7,7 @@ transform must give the same rows however its streams are cut into chunks.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -112,6 +112,40 @@ class Transform(Protocol):
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
         """Fold the streams of a market into rows, those of each output in the order of its time column."""
+
+
+class Fold(Protocol):
+    """A transform at work on one market, stretch of the streams after stretch."""
+
+    def run(self, streams: Streams) -> Iterator[Rows]:
+        """Fold the next stretch. How the streams are cut into stretches changes no row."""
+
+    def to_bytes(self) -> bytes:
+        """Return all that is needed to go on after the last stretch, in another process too."""
+
+
+@runtime_checkable
+class StatefulTransform(Transform, Protocol):
+    """A transform whose state can be put down after any stretch and taken up again.
+
+    Attributes
+    ----------
+    fingerprint
+        Of its configuration and code: equal fingerprints, equal rows from equal states.
+    """
+
+    fingerprint: str
+
+    def begin(self, market: Market, state: bytes | None = None) -> Fold:
+        """Return the fold of a market, from its start or from what `Fold.to_bytes` returned.
+
+        Raises
+        ------
+        StateError
+            If the state is not one of this transform.
+        ConfigError
+            If the market cannot be computed with this configuration.
+        """
 
 
 def arrow_field(column: Column) -> pa.Field:

@@ -1,16 +1,16 @@
 """Streams that are read beside a main one: trades up to a row, gaps that end between two rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from daedalus.etl.features.base import NULL_INT
-from daedalus.etl.features.chunks import BookChunk, book_chunk, gap_resets
+from daedalus.etl.features.chunks import BookChunk, book_chunk, gap_moments, gap_resets
 from daedalus.shared.events import ALL
 
-_LEDGER = ("channel", "started_at", "ended_at")
+_LEDGER = ("collected_at", "channel", "started_at", "ended_at")
 
 
 class Trailing:
@@ -90,26 +90,39 @@ class GapResets:
 
     Parameters
     ----------
-    ledger
-        Tables of channel `gaps` with the columns channel, started_at and ended_at, in any order.
     channel
         The channel whose gaps count, beside those of all channels.
+    previous
+        Newest receive clock of the rows before, ns; None at the start of the stream.
+    pending
+        Moments that no row has answered yet, as `pending` returned them.
     """
 
-    def __init__(self, ledger: Iterable[pa.Table], channel: str) -> None:
+    def __init__(self, channel: str, previous: int | None = None, pending: Sequence[int] = ()) -> None:
+        self._channels = (channel, ALL)
+        self.previous = previous
+        self._moments = np.array(pending, np.int64)
+
+    def learn(self, ledger: Iterable[pa.Table]) -> None:
+        """Take tables of channel `gaps`, with collected_at, channel, started_at and ended_at, in any order."""
         entries = [
-            (started, NULL_INT if ended is None else ended)
+            (known, started, NULL_INT if ended is None else ended)
             for table in ledger
-            for name, started, ended in zip(*(table[c].to_pylist() for c in _LEDGER), strict=True)
-            if name in (channel, ALL)
+            for known, name, started, ended in zip(*(table[c].to_pylist() for c in _LEDGER), strict=True)
+            if name in self._channels
         ]
-        times = np.array(entries, dtype=np.int64).reshape(-1, 2)
-        self._started, self._ended = times[:, 0].copy(), times[:, 1].copy()
-        self._previous: int | None = None
+        known_at, started_at, ended_at = np.array(entries, np.int64).reshape(-1, 3).T
+        self._moments = np.concatenate([self._moments, gap_moments(known_at, started_at, ended_at)])
+
+    @property
+    def pending(self) -> list[int]:
+        """The moments, ns, that no row has answered yet."""
+        moments: list[int] = np.unique(self._moments).tolist()
+        return [moment for moment in moments if self.previous is None or moment > self.previous]
 
     def flags(self, collected_at: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return for each of the next rows whether it is a reset. Shape as `collected_at`, ns."""
-        flags = gap_resets(collected_at, self._started, self._ended, self._previous)
+        flags = gap_resets(collected_at, self._moments, self.previous)
         if len(collected_at):
-            self._previous = max(self._previous or 0, int(collected_at.max()))
+            self.previous = max(self.previous or 0, int(collected_at.max()))
         return flags

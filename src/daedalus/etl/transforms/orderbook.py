@@ -8,8 +8,9 @@ from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.tickers import ticker_chunk
-from daedalus.etl.transforms.base import Input, Layer, Market, Output, Rows, Streams
+from daedalus.etl.transforms.base import Fold, Input, Layer, Market, Output, Rows, Streams
 from daedalus.etl.transforms.beside import GapResets, Trailing
+from daedalus.etl.transforms.fold import EngineFold
 from daedalus.etl.transforms.silver import bronze_schema, silver_output, silver_rows
 from daedalus.etl.transforms.ticker import TICKERS
 from daedalus.shared.errors import ConfigError
@@ -60,33 +61,28 @@ class OrderbookFeatureTransform:
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
-        self._features = FeatureSet(config)
-        self.outputs: tuple[Output, ...] = (silver_output(self._features, self.name, VERSION),)
-        if self._features.sees_tickers:
+        self.features = FeatureSet(config)
+        self.fingerprint = self.features.fingerprint
+        self.outputs: tuple[Output, ...] = (silver_output(self.features, self.name, VERSION),)
+        if self.features.sees_tickers:
             self.inputs = (*self.inputs, Input("ticker", "bronze", "ticker", TICKERS))
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
-        """Fold the streams of a market; see `base.Transform`.
+        """Fold the streams of a market; see `base.Transform`."""
+        return self.begin(market).run(streams)
+
+    def begin(self, market: Market, state: bytes | None = None) -> Fold:
+        """Return the fold of a market; see `base.StatefulTransform`.
 
         Raises
         ------
         ConfigError
             If the micro-price is calibrated on another market.
+        StateError
+            If the state is not one of this transform.
         """
         self._check_calibration(market)
-        resets = GapResets(streams["gaps"], CHANNEL)
-        trades, tickers = Trailing(streams["trades"], _TRADES), Trailing(streams.get("ticker", iter(())), TICKERS)
-        state = self._features.new_state()
-        for table in _pieces(streams[CHANNEL]):
-            received = table["collected_at"].to_numpy()
-            book = book_chunk(table, self._config.max_levels, resets.flags(received))
-            last = int(received[-1])
-            passed = (trade_chunk(trades.until(last)), ticker_chunk(tickers.until(last)))
-            state, outputs = self._features.apply(state, book, *passed)
-            # A snapshot that repeats the one before it has no row (T2).
-            carried = {"collected_at": pa.array(received[outputs.kept])}
-            features = self._features.to_arrow(outputs)
-            yield self.outputs[0], silver_rows(self.outputs[0], market, features, carried)
+        return _OrderbookFold(self.features, self.outputs[0], market, state)
 
     def _check_calibration(self, market: Market) -> None:
         table = self._config.microprice_calibration
@@ -95,6 +91,37 @@ class OrderbookFeatureTransform:
                 f"processor_options.microprice_calibration is of {table.exchange} {table.symbol}: it cannot serve "
                 f"{market}; select the one market, or calibrate on this one"
             )
+
+
+class _OrderbookFold(EngineFold):
+    """Carries the engine's state, the receive clock of the last snapshot and the gaps that none has answered yet."""
+
+    def __init__(self, features: FeatureSet, output: Output, market: Market, data: bytes | None) -> None:
+        super().__init__(features, data)
+        self._output, self._market = output, market
+        received = self.carried.get("received", [])
+        self._resets = GapResets(CHANNEL, received[0] if received else None, self.carried.get("pending", []))
+
+    def run(self, streams: Streams) -> Iterator[Rows]:
+        self._resets.learn(streams["gaps"])
+        trades, tickers = Trailing(streams["trades"], _TRADES), Trailing(streams.get("ticker", iter(())), TICKERS)
+        for table in _pieces(streams[CHANNEL]):
+            received = table["collected_at"].to_numpy()
+            book = book_chunk(table, self.features.config.max_levels, self._resets.flags(received))
+            last = int(received[-1])
+            passed = (trade_chunk(trades.until(last)), ticker_chunk(tickers.until(last)))
+            self.state, outputs = self.features.apply(self.state, book, *passed)
+            # A snapshot that repeats the one before it has no row (T2).
+            carried = {"collected_at": pa.array(received[outputs.kept])}
+            features = self.features.to_arrow(outputs)
+            yield self._output, silver_rows(self._output, self._market, features, carried)
+        rest = (trade_chunk(trades.until(self.END)), ticker_chunk(tickers.until(self.END)))
+        self.state, _ = self.features.apply(self.state, None, *rest)
+
+    def to_bytes(self) -> bytes:
+        previous = self._resets.previous
+        self.carried = {"received": [] if previous is None else [previous], "pending": self._resets.pending}
+        return super().to_bytes()
 
 
 def _pieces(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

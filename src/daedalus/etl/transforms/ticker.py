@@ -6,8 +6,9 @@ from daedalus.etl.features.chunks import trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.tickers import COLUMNS, ticker_chunk
-from daedalus.etl.transforms.base import Input, Layer, Market, Output, Rows, Streams
+from daedalus.etl.transforms.base import Fold, Input, Layer, Market, Output, Rows, Streams
 from daedalus.etl.transforms.beside import Trailing, touches
+from daedalus.etl.transforms.fold import EngineFold
 from daedalus.etl.transforms.silver import bronze_schema, silver_output, silver_rows
 
 VERSION = 1
@@ -43,17 +44,32 @@ class TickerFeatureTransform:
     )
 
     def __init__(self, config: FeatureConfig) -> None:
-        self._features = FeatureSet(config, table="ticker")
-        self.outputs: tuple[Output, ...] = (silver_output(self._features, self.name, VERSION),)
+        self.features = FeatureSet(config, table="ticker")
+        self.fingerprint = self.features.fingerprint
+        self.outputs: tuple[Output, ...] = (silver_output(self.features, self.name, VERSION),)
 
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
         """Fold the streams of a market; see `base.Transform`."""
+        return self.begin(market).run(streams)
+
+    def begin(self, market: Market, state: bytes | None = None) -> Fold:
+        """Return the fold of a market; see `base.StatefulTransform`."""
+        return _TickerFold(self.features, self.outputs[0], market, state)
+
+
+class _TickerFold(EngineFold):
+    def __init__(self, features: FeatureSet, output: Output, market: Market, data: bytes | None) -> None:
+        super().__init__(features, data)
+        self._output, self._market = output, market
+
+    def run(self, streams: Streams) -> Iterator[Rows]:
         books, trades = Trailing(streams["orderbook"], _BOOKS), Trailing(streams["trades"], _TRADES)
-        state = self._features.new_state()
         for table in streams[CHANNEL]:
             received = table["collected_at"].combine_chunks()
             last = received[-1].as_py()
             passed = (touches(books.pieces(last)), trade_chunk(trades.until(last)))
-            state, outputs = self._features.apply(state, *passed, ticker_chunk(table))
-            features = self._features.to_arrow(outputs)
-            yield self.outputs[0], silver_rows(self.outputs[0], market, features, {"collected_at": received})
+            self.state, outputs = self.features.apply(self.state, *passed, ticker_chunk(table))
+            features = self.features.to_arrow(outputs)
+            yield self._output, silver_rows(self._output, self._market, features, {"collected_at": received})
+        rest = (touches(books.pieces(self.END)), trade_chunk(trades.until(self.END)))
+        self.state, _ = self.features.apply(self.state, *rest)

@@ -200,6 +200,5 @@ def test_progress_counts_leading_partitions(lake: Path) -> None:
 def test_the_plan_tells_what_will_be_written(lake: Path) -> None:
     executor = TransformExecutor(Counting(), InputConfig(lake), OutputConfig(lake / "out"))
     chosen = FilterSpec(hour=15)
-    chains = executor.plan(chosen)
-    planned = sorted(str(path) for chain in chains for path in executor.targets(chain, chosen))
+    planned = sorted(str(path) for foreseen in executor.forecast(chosen) for path in foreseen.targets)
     assert planned == sorted(str(written.path) for written in executor.run(chosen).written)

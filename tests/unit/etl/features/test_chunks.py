@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from daedalus.etl.features.base import NULL_INT
-from daedalus.etl.features.chunks import book_chunk, gap_resets, trade_chunk
+from daedalus.etl.features.chunks import book_chunk, gap_moments, gap_resets, trade_chunk
 from daedalus.shared.errors import SchemaError
 from tests.references.markets import Deal, Levels, Row, book, book_table, random_rows, trade_table
 from tests.references.static_features import clean
@@ -152,20 +152,20 @@ def test_trades_of_other_types() -> None:
     assert unknown.side.tolist() == [0, 0]
 
 
-def test_gap_resets_mark_the_first_rows_after_start_and_end() -> None:
+def test_gap_resets_mark_the_first_rows_from_each_moment_on() -> None:
     received = np.array([10, 20, 30, 40, 50])
-    assert gap_resets(received, np.array([20]), np.array([40])).tolist() == [False, False, True, True, False]
-    assert gap_resets(received, np.array([20]), np.array([25])).tolist() == [False, False, True, False, False]
-    assert gap_resets(received, np.array([20]), np.array([NULL_INT])).tolist() == [False, False, True, False, False]
-    assert not gap_resets(received, np.array([50]), np.array([60])).any()
+    moments = gap_moments(np.array([40, 20, 60]), np.array([20, 20, 50]), np.array([40, NULL_INT, 60]))
+    assert moments.tolist() == [40, 21, 60]
+    assert gap_resets(received, moments).tolist() == [False, False, True, True, False]
+    assert gap_resets(received[3:], moments, 30).tolist() == [True, False]
+    assert not gap_resets(received[:0], moments).any()
 
 
 def test_gap_resets_do_not_depend_on_chunks() -> None:
     rng = np.random.default_rng(2)
     received = np.cumsum(rng.integers(0, 3, 200))
-    started = rng.integers(-5, 250, 20)
-    ended = started + rng.integers(0, 30, 20)
-    whole = gap_resets(received, started, ended)
+    moments = rng.integers(-5, 250, 20)
+    whole = gap_resets(received, moments)
     for cut in range(1, 200, 7):
-        rest = gap_resets(received[cut:], started, ended, int(received[cut - 1]))
-        assert np.array_equal(np.concatenate([gap_resets(received[:cut], started, ended), rest]), whole)
+        rest = gap_resets(received[cut:], moments, int(received[cut - 1]))
+        assert np.array_equal(np.concatenate([gap_resets(received[:cut], moments), rest]), whole)

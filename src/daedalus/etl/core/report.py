@@ -1,0 +1,105 @@
+"""What a run plans and what it did."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daedalus.etl.core.partitions import Partition
+from daedalus.etl.core.writing import Written
+from daedalus.etl.transforms.base import Market
+from daedalus.shared.errors import DaedalusError
+from daedalus.storage.base import Place
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The partitions of one market, in order, that are folded one after the other.
+
+    Parameters
+    ----------
+    market
+        Whose they are.
+    inputs
+        Partitions to read, by the name of the input.
+    """
+
+    market: Market
+    inputs: dict[str, list[Partition]]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would read and write of one market.
+
+    Parameters
+    ----------
+    market, inputs
+        As in `Chain`, less what its state says is done.
+    targets
+        Files to write; a few at the edges may turn out to have no rows.
+    state
+        The state that would be read, where there is one, and written; None: none is kept.
+    notes
+        What the user should know.
+    """
+
+    market: Market
+    inputs: dict[str, list[Partition]]
+    targets: list[Place]
+    state: Path | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A market that could not be finished, and why. Partitions that were published before stand."""
+
+    market: Market
+    error: DaedalusError
+
+
+@dataclass
+class Report:
+    """What a run did.
+
+    Attributes
+    ----------
+    written
+        Published partitions.
+    rows_in, rows_out
+        Rows read from the leading inputs, rows written.
+    files_opened
+        Input files opened; no file is opened twice.
+    seconds
+        Wall time.
+    failures
+        Markets that failed.
+    skipped
+        What was selected and not done, and why.
+    notes
+        What the user should know, such as an input that is missing.
+    """
+
+    written: list[Written] = field(default_factory=list)
+    rows_in: int = 0
+    rows_out: int = 0
+    files_opened: int = 0
+    seconds: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: "Report") -> None:
+        """Add what another run over other markets did; the wall time stays."""
+        for name in ("written", "failures", "skipped", "notes"):
+            getattr(self, name).extend(getattr(other, name))
+        for name in ("rows_in", "rows_out", "files_opened"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: leading partitions begun, of how many, and the market at hand."""
+
+    begun: int
+    total: int
+    market: Market
