@@ -56,7 +56,7 @@ def test_a_partition_of_a_store_is_replaced(lake: Path) -> None:
 def test_an_empty_store_is_explained(lake: Path) -> None:
     executor = TransformExecutor(Counting(), InputConfig(copied(lake)), OutputConfig(MemoryStorage()))
     with pytest.raises(ConfigError, match=r"nothing under memory:/raw/ready/coinbase/orderbook matches"):
-        executor.plan(FilterSpec(symbol="DOGE-USD"))
+        executor.forecast(FilterSpec(symbol="DOGE-USD"))
 
 
 class Full(MemoryStorage):
