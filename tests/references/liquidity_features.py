@@ -71,9 +71,11 @@ def realised(i: int, kept: Kept, mid: Series, seen: list[Values], stale: int) ->
         costs = []
         for t in seen:
             known = int(of(t, "ts")) + tau * SECOND
-            rows = [j for j in range(i + 1) if kept[j][1] <= known and mid[j] is not None]
             before = t["mid_before"]
-            if known > now or known <= now - 300 * SECOND or not rows or not t["side"] or before is None:
+            if known > now or known <= now - 300 * SECOND or not t["side"] or before is None:
+                continue
+            rows = [j for j in range(i + 1) if kept[j][1] <= known and mid[j] is not None]
+            if not rows:
                 continue
             later = mid[rows[-1]]
             if later is not None and known - kept[rows[-1]][1] <= stale:
