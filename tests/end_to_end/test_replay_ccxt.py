@@ -6,7 +6,10 @@ import random
 
 import polars as pl
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from daedalus.cli import replay_frames as command
 from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.orchestrators.replaying import ReplayOptions, RowOptions, replay_frames
@@ -119,3 +122,28 @@ def test_a_second_run_adds_nothing(lakes):
     report = replay(lakes / "live", lakes / "again")
     assert (report.frames, report.rows, report.skipped) == (0, {}, len(EXCHANGES))
     assert before == {path: path.read_bytes() for path in (lakes / "again").rglob("*.parquet")}
+
+
+def test_the_command_makes_rows_of_frames_alone(tmp_path, monkeypatch):
+    async def run():
+        async with SandboxServer("okx", SyntheticSource(seed=9, speed=4, rate=60)) as server:
+
+            def is_enough():
+                return sum(c.sent.updates for c in server.stats().connections) > 300
+
+            await record(
+                tmp_path / "lake", [collector("okx", server, record=("frames",), exchange="my-okx")], is_enough
+            )
+
+    asyncio.run(run())
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    app.command()(command.replay_frames)
+    settings = ["--set", "ccxt.exchanges.okx.exchange=my-okx", "--set", "ccxt.exchanges.okx.orderbook_interval_ms=0"]
+    settings += ["--set", "ccxt.exchanges.okx.record=[trades,orderbook]"]
+    done = CliRunner().invoke(app, ["--base-dir", "lake", "--source", "ccxt", "--output", "again", *settings])
+    assert done.exit_code == 0, done.output
+    made = {channel: read_channel(tmp_path / "again", channel, "ccxt") for channel in (*CHANNELS, "gaps")}
+    assert {channel for channel, frame in made.items() if frame.height} == {"trades", "orderbook", "gaps"}
+    assert made["orderbook"].height > 50 and set(made["orderbook"]["exchange"]) == {"my-okx"}
+    assert set(made["gaps"]["reason"]) == {"shutdown"}
