@@ -114,7 +114,7 @@ def filter_spec(
     end: str | None,
 ) -> "FilterSpec":
     """Return the filter that the flags describe."""
-    from daedalus.etl.core.config import FilterSpec, parse_instant
+    from daedalus.shared.filters import FilterSpec, parse_instant
 
     since, until = (None if text is None else parse_instant(text) for text in (start, end))
     return FilterSpec(exchange, symbol, year, month, day, hour, since, until)

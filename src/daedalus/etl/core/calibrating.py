@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 
 from daedalus.etl.core.config import FilterSpec, InputConfig
-from daedalus.etl.core.partitions import find_partitions, nothing_found
-from daedalus.etl.core.reading import ReadStats, read_chunks
 from daedalus.etl.features.calibration import MicropriceCalibration
 from daedalus.etl.features.chunks import BookChunk, book_chunk
 from daedalus.etl.features.stoikov import calibrate_microprice
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.schemas import arrow_schema
+from daedalus.storage.partitions import find_partitions, nothing_found
+from daedalus.storage.segments import ReadStats, read_chunks
 
 _CHANNEL = "orderbook"
 

@@ -13,9 +13,7 @@ import pyarrow as pa
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
 from daedalus.etl.core.manifest import manifest
-from daedalus.etl.core.partitions import Partition
 from daedalus.etl.core.planning import Planner, selects
-from daedalus.etl.core.reading import ReadStats, read_chunks
 from daedalus.etl.core.report import Chain, Failure, Forecast, Progress, Report
 from daedalus.etl.core.standing import Standing, afresh, resumed
 from daedalus.etl.core.stretches import cut
@@ -25,6 +23,8 @@ from daedalus.etl.utils.state_manager import StateManager
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError, DaedalusError
 from daedalus.storage.base import Place
+from daedalus.storage.partitions import Partition
+from daedalus.storage.segments import ReadStats, read_chunks
 
 __all__ = ["Chain", "Failure", "Progress", "Report", "TransformExecutor"]
 

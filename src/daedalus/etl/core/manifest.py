@@ -6,9 +6,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daedalus.etl.core.partitions import Partition
 from daedalus.shared.segment import FOOTER_PREFIX
 from daedalus.storage.base import Place
+from daedalus.storage.partitions import Partition
 from daedalus.storage.reader import open_object
 
 KEY = FOOTER_PREFIX + "inputs"

@@ -5,7 +5,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
-from daedalus.etl.core.partitions import Partition, find_partitions, nothing_found
 from daedalus.etl.core.report import Chain
 from daedalus.etl.core.stretches import Stretch, hours
 from daedalus.etl.core.writing import appended
@@ -14,6 +13,7 @@ from daedalus.shared.errors import ConfigError
 from daedalus.shared.events import ALL
 from daedalus.shared.partitioning import PartitionKey
 from daedalus.storage.base import Place
+from daedalus.storage.partitions import Partition, find_partitions, nothing_found
 
 
 class Planner:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daedalus.etl.core.partitions import Partition
 from daedalus.etl.core.writing import Written
 from daedalus.etl.transforms.base import Market
 from daedalus.shared.errors import DaedalusError
 from daedalus.storage.base import Place
+from daedalus.storage.partitions import Partition
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from daedalus.etl.core.partitions import Partition
 from daedalus.shared.partitioning import PartitionKey
+from daedalus.storage.partitions import Partition
 
 _HOUR_NS = 3_600_000_000_000
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from daedalus.etl.core.config import FeatureConfig, FilterSpec, InputConfig, OutputConfig, parse_instant
+from daedalus.etl.core.config import FeatureConfig, FilterSpec, InputConfig, OutputConfig
 from daedalus.shared.errors import ConfigError
+from daedalus.shared.filters import parse_instant
 from daedalus.storage.clouds import MemoryStorage
 
 HOUR = dt.timedelta(hours=1)

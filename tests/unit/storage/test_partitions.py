@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from daedalus.etl.core.config import FilterSpec
-from daedalus.etl.core.partitions import find_partitions, nothing_found, time_span
 from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError
+from daedalus.shared.filters import FilterSpec
 from daedalus.shared.partitioning import PartitionKey
 from daedalus.storage.base import Place
 from daedalus.storage.local import LocalStorage, local_place
+from daedalus.storage.partitions import find_partitions, nothing_found, time_span
 
 
 def at(*parts: int) -> dt.datetime:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from daedalus.etl.core.config import FilterSpec
 from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError
+from daedalus.shared.filters import FilterSpec
 from daedalus.shared.partitioning import parse_partition_path
 from daedalus.storage.base import Place
 
@@ -30,8 +30,8 @@ class Partition:
         Whose and when.
     path
         The folder.
-    names
-        Its Parquet files, sorted.
+    names, sizes
+        Its Parquet files, sorted, and the bytes of each.
     """
 
     exchange: str
@@ -40,6 +40,7 @@ class Partition:
     end: dt.datetime
     path: Place = field(compare=False)
     names: tuple[str, ...] = field(compare=False)
+    sizes: tuple[int, ...] = field(compare=False)
 
     def segments(self) -> list[Place]:
         """Return its files in the order of their names, which is that of time. Unfinished files are not among them."""
@@ -103,14 +104,15 @@ def _takes_all(values: Values, chosen: FilterSpec) -> bool:
 def _listed(place: Place, values: Values) -> Iterator[Partition]:
     """Yield the partitions below a folder, from one listing."""
     prefix = f"{place.key}/" if place.key else ""
-    below = sorted(info.key.removeprefix(prefix) for info in place.storage.list(place.key))
-    for folder, keys in groupby(below, key=lambda key: key.rpartition("/")[0]):
-        names = tuple(name for key in keys if _is_table(name := key.rpartition("/")[2]))
-        if not names or not all("=" in part for part in folder.split("/") if part):
+    below = sorted((info.key.removeprefix(prefix), info.size) for info in place.storage.list(place.key))
+    for folder, files in groupby(below, key=lambda file: file[0].rpartition("/")[0]):
+        tables = {name: size for key, size in files if _is_table(name := key.rpartition("/")[2])}
+        if not tables or not all("=" in part for part in folder.split("/") if part):
             continue
         known = {**values, **parse_partition_path(folder)}
         if {"exchange", "symbol"} <= known.keys():
-            yield Partition(str(known["exchange"]), str(known["symbol"]), *time_span(known), place / folder, names)
+            market = str(known["exchange"]), str(known["symbol"])
+            yield Partition(*market, *time_span(known), place / folder, tuple(tables), tuple(tables.values()))
 
 
 def _is_table(name: str) -> bool:

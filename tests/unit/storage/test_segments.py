@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daedalus.etl.core import reading
-from daedalus.etl.core.reading import ReadStats, read_chunks
 from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
-from daedalus.storage import reader
+from daedalus.storage import reader, segments
 from daedalus.storage.base import Place
 from daedalus.storage.clouds import MemoryStorage
 from daedalus.storage.local import local_place
+from daedalus.storage.segments import ReadStats, read_chunks
 
 SCHEMA = pa.schema([("collected_at", pa.int64()), ("mark", pa.string())])
 
@@ -68,7 +67,7 @@ def test_segments_that_do_not_overlap_come_row_group_by_row_group(tmp_path: Path
 
 
 def test_chunks_are_bounded_and_partitions_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(segments, "CHUNK_ROWS", 4)
     first, second = write(tmp_path / "a.parquet", list(range(10)), 10), write(tmp_path / "b.parquet", [0, 1])
     sizes = [table.num_rows for table in chunks([[first], [], [second]], SCHEMA, ReadStats())]
     assert sizes == [4, 4, 2, 2]
