@@ -116,7 +116,8 @@ def test_memory_is_flat_at_a_thousand_frames_a_second(tmp_path, capsys):
     assert sent / seconds > 900, "the market was too slow"
     for source, name in (("coinbase", "coinbase"), ("ccxt", "kraken")):
         ledger = Ledger(tmp_path / "lake", source)
-        assert out.count("dropped: 0") == 2 and ledger.reasons.keys() == {"shutdown"}, (ledger.reasons, out)
+        lines = [line for line in out.splitlines() if "warning" in line or "error" in line]
+        assert out.count("dropped: 0") == 2 and ledger.reasons.keys() == {"shutdown"}, (ledger.reasons, lines[:20])
         assert_trades_are_whole(tmp_path / "lake", name, PRODUCTS, source)
     assert unfinished(tmp_path / "lake") == []
     settled = [mb for t, mb in samples if SETTLE_S <= t < SETTLE_S + max(60.0, seconds / 10)]

@@ -3,7 +3,7 @@
 from collections import deque
 
 #: Trade ids remembered per market: more than any exchange sends again.
-TRADE_IDS_MAX = 8192
+TRADE_IDS_MAX = 2048
 
 
 class _Market:

@@ -278,7 +278,7 @@ numbers its messages, with how many were missed (`missed`). Where a venue offers
 until the connection itself ends or falls silent: this table says where.
 
 Everywhere: disconnects, silence longer than the configured stall, frames that cannot be read, books that CCXT could not
-build, and trades that were sent twice (recorded once, by their ids; the last 8,192 of each market are remembered).
+build, and trades that were sent twice (recorded once, by their ids; the last 2,048 of each market are remembered).
 Past trades that an exchange sends at the start are not recorded as live ones (Coinbase and Kraken mark them); after a
 reconnect, those of them that were missed are. On other venues every trade that arrives is recorded.
 
