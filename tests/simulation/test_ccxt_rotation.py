@@ -17,11 +17,11 @@ PRODUCTS = ("BTC-USD", "ETH-USD")
 async def test_planned_rotations_leave_no_trace(tmp_path, name):
     async with server_of(name, PRODUCTS, seed=8, rate=60) as server:
         make = ccxt_makes(name, server, paces())
-        collector = RotatingCollector(make, after_s=4.0, linger_s=0.3, rng=random.Random(3))
-        stats = await record(tmp_path, collector, 14.0)
+        collector = RotatingCollector(make, after_s=2.0, linger_s=0.2, rng=random.Random(3))
+        stats = await record(tmp_path, collector, 9.0)
         sockets = len(server.stats().connections)
-    assert collector.rotations >= 2 and stats.disconnects == 0
-    assert sockets % (collector.rotations + 1) == 0 or sockets > collector.rotations
+    assert collector.rotations >= 1 and stats.disconnects == 0
+    assert sockets > collector.rotations
     assert Ledger(tmp_path, "ccxt").reasons.keys() == {"shutdown"}
     assert_trades_are_whole(tmp_path, name, PRODUCTS, "ccxt")
     assert_books_are_true(tmp_path, name, PRODUCTS, "ccxt")
