@@ -3,15 +3,13 @@
 import asyncio
 import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 from structlog.testing import capture_logs
 
 from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
 from daedalus.ingestion.collectors.ccxt_opening import read_opening
-from daedalus.shared.errors import ConfigError, RefusedError, TransientCollectorError
+from daedalus.shared.errors import TransientCollectorError
 from daedalus.shared.events import BookDelta, BookSnapshot, Frame, Gap, Ticker, Trade, unpack_changes, unpack_levels
 from tests.unit.ingestion.okx_server import (
     OkxServer,
@@ -317,92 +315,6 @@ async def test_a_driver_that_does_not_keep_up_stops_the_reading(monkeypatch):
         held = of.gaps.open(of.streams(), since=2**62, now=2**62, reason="shutdown")
         await stream.aclose()
     assert held[0].started_at < 2**61, "what was received and not handed on lies in the gap"
-
-
-# -- what cannot be had ------------------------------------------------------------------------------------------------
-
-
-async def test_wrong_symbols_are_named_and_the_others_go_on():
-    async def script(ws, arg):
-        await ws.send_str(trades(arg["instId"], [1]))
-
-    with capture_logs() as logs:
-        async with OkxServer(script).running() as server:
-            of = collector(server, channels={"watchTrades": ["BTC-USDT", "ETH/USDT"], "watchBidsAsks": ["*/EUR"]})
-            events = await record(of, lambda e: e)
-    assert [e.symbol for e in events] == ["ETH/USDT"] and list(of.streams()) == [("ETH/USDT", "trades")]
-    unknown = [(e["symbol"], e["did_you_mean"]) for e in logs if e["event"] == "symbol_unknown"]
-    assert unknown == [("BTC-USDT", "BTC/USDT"), ("*/EUR", None)]
-
-
-async def test_a_symbol_that_the_exchange_refuses_is_left_out_and_the_others_go_on():
-    async def script(ws, arg):
-        for n in range(200):
-            await ws.send_str(trades(arg["instId"], [n]))
-            await asyncio.sleep(0.05)
-
-    async with OkxServer(script, ("BTC-USDT", "ETH-USDT", "SOL-USDT")).running() as server:
-        real = server._answer
-
-        async def answer(ws, request):
-            server._markets = ("BTC-USDT", "ETH-USDT")
-            await real(ws, request)
-
-        server._answer = answer
-        of = collector(server, channels={"watchTrades": ["*"]})
-        with capture_logs() as logs:
-            events = await record(of, lambda e: [x for x in logs if x["event"] == "symbol_refused"])
-    assert {e.symbol for e in events} <= {"BTC/USDT", "ETH/USDT"} and events
-    (refused,) = [e for e in logs if e["event"] == "symbol_refused"]
-    assert refused["symbol"] == "SOL/USDT" and "doesn't exist" in refused["exchange_said"]
-    assert {symbol for symbol, _ in of.streams()} == {"BTC/USDT", "ETH/USDT"}
-
-
-async def test_nothing_but_unknown_symbols_is_refused_with_the_reason():
-    async with OkxServer(script_of()).running() as server:
-        with pytest.raises(RefusedError, match=r"okx has nothing .*BTC-USD \(did you mean BTC/USDT\?\)"):
-            await record(collector(server, channels={"watchTrades": ["BTC-USD"]}), lambda e: False)
-
-
-async def test_bad_credentials_name_the_exchange_and_never_the_secret():
-    class Refusing(OkxServer):
-        async def rest(self, request):
-            from aiohttp import web
-
-            key = request.headers.get("OK-ACCESS-KEY", "none")
-            return web.json_response({"code": "50111", "msg": f"Invalid OK-ACCESS-KEY {key}"}, status=401)
-
-    async with Refusing(script_of()).running() as server:
-        secrets = {"api_key": "key-1234", "api_secret": "secret-5678", "password": "phrase-9"}
-        with pytest.raises(RefusedError) as refused:
-            await record(collector(server, channels=BTC, **secrets), lambda e: False)
-    words = str(refused.value)
-    assert "okx refused the credentials" in words and "50111" in words
-    assert not any(secret in words for secret in secrets.values())
-
-
-@pytest.mark.parametrize(
-    ("exchange_id", "says"),
-    [("okxx", "did you mean okx"), ("bitso", "not watch it"), ("zzzzzz", "CCXT knows no such exchange")],
-)
-def test_an_unknown_exchange_is_refused_at_once(exchange_id, says):
-    with pytest.raises(ConfigError, match=says):
-        CcxtCollector(exchange_id, channels=BTC)
-
-
-def test_the_old_name_of_coinbase_stays():
-    of = CcxtCollector("coinbaseadvanced", channels=BTC)
-    assert of.exchange == "coinbaseadvanced" and of._settings.exchange_id == "coinbase"
-    assert CcxtCollector("coinbaseadvanced", channels=BTC, exchange="coinbase").exchange == "coinbase"
-
-
-def test_without_ccxt_exchanges_ccxt_is_not_loaded():
-    code = (
-        "import sys, daedalus.ingestion.collectors.registry, daedalus.ingestion.collectors.ccxt_collector\n"
-        "print('ccxt' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "False", done.stderr
 
 
 async def test_tickers_and_quotes_of_one_frame_are_one_row():
