@@ -130,7 +130,8 @@ def _work(pipe: Connection, make: MakeExecutor, chosen: FilterSpec, limit: int |
     """Fold markets as they are named, until the pipe is closed."""
     # Ctrl-C reaches the whole group of processes: the parent hears it too and ends the workers by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ending = _Ending()
+    signal.signal(signal.SIGTERM, ending)
     try:
         executor = make()
         while True:
@@ -140,5 +141,19 @@ def _work(pipe: Connection, make: MakeExecutor, chosen: FilterSpec, limit: int |
             except DaedalusError as error:
                 answer = error
             pipe.send(answer)
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, BrokenPipeError):
         return
+    except BaseException:
+        # An interruption may come out as whatever error it caused on its way.
+        if not ending.is_asked:
+            raise
+
+
+class _Ending:
+    """The handler of SIGTERM: what is being written is given up, as after Ctrl-C."""
+
+    is_asked = False
+
+    def __call__(self, *_: object) -> None:
+        self.is_asked = True
+        raise KeyboardInterrupt
