@@ -59,6 +59,7 @@ def test_workers_give_the_rows_of_one_process(lake: Path, tmp_path: Path) -> Non
     make = functools.partial(StatefulOrderbookRunner, *places[1], state_path=tmp_path / "state")
     seen: list[Progress] = []
     many = run_markets(make, FilterSpec(), 2, on_progress=seen.append)
+    assert [str(failure.error) for failure in many.failures] == []
     assert silver(tmp_path / "many") == silver(tmp_path / "one")
     assert (many.rows_in, many.rows_out, many.files_opened) == (one.rows_in, one.rows_out, one.files_opened)
     assert [w.rows for w in many.written] == [w.rows for w in one.written]
