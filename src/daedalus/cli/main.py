@@ -17,6 +17,8 @@ from daedalus.cli import (
     features,
     import_recordings,
     ingest,
+    ls,
+    query,
     recover,
     replay_frames,
     sandbox,
@@ -46,6 +48,8 @@ app.command("replay-frames")(replay_frames.replay_frames)
 app.command("recover")(recover.recover)
 app.command("compact")(compact.compact)
 app.command("sync")(sync.sync)
+app.command("ls")(ls.ls)
+app.command("query")(query.query)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
 app.command("bars")(bars.bars)

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from daedalus.shared.errors import ConfigError
+from daedalus.storage.factory import address
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
 #: The section whose keys and endpoint are used to read a place that the command line names.
 STORE_READ = "etl_storage_input"
-#: Places on the command line: s3://bucket/prefix.
-_SCHEMES = {"s3": ("s3", "bucket"), "gs": ("gcs", "bucket"), "az": ("azure", "container")}
 
 
 def section(config: "DaedalusConfig", name: str) -> "StoreConfig":
@@ -68,21 +65,10 @@ def place_flags(name: str, text: str) -> dict[str, object]:
     'lake'
     """
     prefix = f"storage.{name}"
-    if "://" not in text:
+    backend, options = address(text)
+    if backend == "local":
         return {f"{prefix}.backend": "local", f"{prefix}.base_dir": text}
-    parts = urlsplit(text)
-    if parts.scheme not in _SCHEMES or not parts.netloc or parts.query or "@" in parts.netloc:
-        known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
-        raise ConfigError(
-            f"{parts.scheme}://{parts.hostname}: give a directory or {known}BUCKET/PREFIX; keys belong"
-            " into the settings or the environment"
-        )
-    backend, container = _SCHEMES[parts.scheme]
-    return {
-        f"{prefix}.backend": backend,
-        f"{prefix}.{backend}.{container}": parts.netloc,
-        f"{prefix}.{backend}.prefix": parts.path.strip("/"),
-    }
+    return {f"{prefix}.backend": backend, **{f"{prefix}.{backend}.{key}": value for key, value in options.items()}}
 
 
 def with_output_of_input(config: "DaedalusConfig") -> "DaedalusConfig":

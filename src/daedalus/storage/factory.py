@@ -1,7 +1,9 @@
 """The table of backends: a new one is its class and a line here. Imports are lazy: local disks need no obstore."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from daedalus.shared.errors import ConfigError
 from daedalus.storage.base import Storage
@@ -39,6 +41,36 @@ BACKENDS: dict[str, Callable[[], Callable[..., Storage]]] = {
     "azure": _azure,
     "memory": _memory,
 }
+
+
+#: Addresses of object stores: the backend, and what it calls the first part.
+_SCHEMES = {"s3": ("s3", "bucket"), "gs": ("gcs", "bucket"), "az": ("azure", "container")}
+
+
+def address(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the backend of a directory or address, and the arguments of `make_storage` that it stands for.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address of another kind.
+
+    Examples
+    --------
+    >>> address("s3://lake/pi-4")
+    ('s3', {'bucket': 'lake', 'prefix': 'pi-4'})
+    """
+    if "://" not in text:
+        return "local", {"base_dir": Path(text).expanduser()}
+    parts = urlsplit(text)
+    if parts.scheme not in _SCHEMES or not parts.netloc or parts.query or "@" in parts.netloc:
+        known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+        raise ConfigError(
+            f"{parts.scheme}://{parts.hostname}: give a directory or {known}BUCKET/PREFIX; keys belong"
+            " into the settings or the environment"
+        )
+    backend, container = _SCHEMES[parts.scheme]
+    return backend, {container: parts.netloc, "prefix": parts.path.strip("/")}
 
 
 def make_storage(backend: str, options: Mapping[str, Any]) -> Storage:

@@ -36,6 +36,11 @@ def open_object(place: Place) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_Ranges(place), PIECE_BYTES))
 
 
+def open_ranges(place: Place, size: int) -> io.RawIOBase:
+    """Return an object of a known size as a file of which every read is a request, and nothing is kept."""
+    return _Ranges(place, size)
+
+
 @dataclass(frozen=True)
 class Source:
     """A file to be read: what it is called, and how to get at it when its turn comes.
@@ -91,10 +96,10 @@ class _Fetcher:
 class _Ranges(io.RawIOBase):
     """Reads ranges of an object."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, size: int | None = None) -> None:
         super().__init__()
         self._place = place
-        self._size = place.storage.head(place.key).size
+        self._size = place.storage.head(place.key).size if size is None else size
         self._at = 0
 
     def readable(self) -> bool:

@@ -6,6 +6,7 @@ partition and of the next, which is fetched meanwhile, up to `reader.WHOLE_BYTES
 """
 
 import contextlib
+import io
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daedalus.shared.errors import CorruptError, SchemaError
+from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
 from daedalus.storage.base import Place
 from daedalus.storage.reader import Source, sources_ahead
 
@@ -22,6 +23,8 @@ CHUNK_ROWS = 32_768
 """Rows of a chunk at most: the row group of a segment, so that a row group goes through whole."""
 
 _NAMES_SHOWN = 12
+#: Footers are looked for in so many bytes at the end of an object first.
+_TAIL_BYTES = 128 << 10
 
 Int64s = npt.NDArray[np.int64]
 
@@ -32,6 +35,31 @@ class ReadStats:
 
     files_opened: int = 0
     rows: int = 0
+
+
+def read_metadata(place: Place, size: int) -> pq.FileMetaData:
+    """Return the Parquet footer of a file of a known size, without fetching the rest of it.
+
+    Raises
+    ------
+    CorruptError
+        If it is no Parquet file.
+    NotFoundError
+        If there is none.
+    """
+    path = place.local_path
+    try:
+        if path is not None:
+            return pq.read_metadata(path)
+        tail = place.storage.get(place.key, start=max(0, size - _TAIL_BYTES))
+        footer = int.from_bytes(tail[-8:-4], "little") + 8
+        if footer > len(tail):
+            tail = place.storage.get(place.key, start=max(0, size - footer))
+        return pq.read_metadata(io.BytesIO(tail))
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {place}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptError(f"{place} cannot be read as Parquet: {error}") from error
 
 
 @dataclass(frozen=True, order=True)

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from daedalus.shared.errors import SchemaError
 from daedalus.shared.events import (
-    LEVEL,
     NO_TIME,
     BookDelta,
     BookSnapshot,
@@ -18,9 +17,9 @@ from daedalus.shared.events import (
     channel_of,
     row_count,
 )
+from daedalus.shared.packing import CHANGE_RECORD, levels_array
 from daedalus.shared.schemas import CHANNELS, arrow_schema
 
-_CHANGE = np.dtype([("timestamp", "<i8"), ("side", "i1"), ("price", "<f8"), ("size", "<f8")])
 _BOOK_SIDES = pa.array(["bid", "ask"])
 
 
@@ -96,25 +95,20 @@ def _plain(events: Sequence[Any], field: pa.Field) -> pa.Array:
 
 def _levels(side: str) -> Callable[[Sequence[BookSnapshot]], pa.Array]:
     def build(events: Sequence[BookSnapshot]) -> pa.Array:
-        packed = [getattr(event, side) for event in events]
-        offsets = np.zeros(len(packed) + 1, np.int32)
-        np.cumsum([len(p) // LEVEL.size for p in packed], out=offsets[1:])
-        flat = np.frombuffer(b"".join(packed), "<f8").reshape(-1, 2)
-        price, size = (pa.array(np.ascontiguousarray(flat[:, i])) for i in (0, 1))
-        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([price, size], ["price", "size"]))
+        return levels_array([getattr(event, side) for event in events])
 
     return build
 
 
 def _rows_per_event(events: Sequence[BookDelta]) -> pa.Array:
     """Return the event index of every row."""
-    counts = [len(event.changes) // _CHANGE.itemsize for event in events]
+    counts = [len(event.changes) // CHANGE_RECORD.itemsize for event in events]
     return pa.array(np.repeat(np.arange(len(events), dtype=np.int32), counts))
 
 
 def _changes(name: str) -> Callable[[Sequence[BookDelta]], pa.Array]:
     def build(events: Sequence[BookDelta]) -> pa.Array:
-        rows = np.frombuffer(b"".join([event.changes for event in events]), _CHANGE)
+        rows = np.frombuffer(b"".join([event.changes for event in events]), CHANGE_RECORD)
         values = np.ascontiguousarray(rows[name])
         if name == "side":
             return _BOOK_SIDES.take(pa.array(values))

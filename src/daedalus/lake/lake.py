@@ -1,0 +1,311 @@
+"""The lake, for people: what there is, lazy frames, SQL, rebuilt books, replay, and tables aligned on a grid."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+import pyarrow as pa
+
+from daedalus.lake import aligning, query, summary
+from daedalus.lake.aligning import Pick
+from daedalus.lake.books import Books
+from daedalus.lake.catalogue import catalogue
+from daedalus.lake.replay import Replay, streams_of
+from daedalus.lake.scanning import chosen_columns, cut, lazy_frame
+from daedalus.lake.selecting import Choice, nothing_matches, segments_of
+from daedalus.lake.snapshots import from_snapshot
+from daedalus.lake.streams import ORDER, Stream
+from daedalus.lake.tables import Layout, Table
+from daedalus.lake.times import Instant, Span, span_ns
+from daedalus.shared.errors import ConfigError, NotFoundError
+from daedalus.shared.events import BookDelta, Gap
+from daedalus.storage.base import Storage
+from daedalus.storage.factory import address, make_storage
+from daedalus.storage.local import LocalStorage, as_storage
+
+
+class Lake:
+    """Everything that was recorded and computed under one base. Reads only; every call looks at the files anew.
+
+    Symbols are taken in either spelling (``BTC/USD``, ``BTC-USD``); times as ISO text, dates, datetimes (naive ones
+    are UTC) or ns since the epoch, and ranges are [start, end). What matches nothing raises `ConfigError`, which says
+    what there is.
+
+    Parameters
+    ----------
+    layout
+        Where the layers lie; `open_lake` makes it.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    @property
+    def tables(self) -> list[str]:
+        """Return the names of the tables: channels, features (``trades_features``), bars (``bars_60s``)."""
+        return list(self._layout.tables())
+
+    def scan(
+        self,
+        table: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Instant = None,
+        end: Instant = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return rows of a table as a lazy frame over exactly the files that hold them.
+
+        Rows come market by market, in the order of time as far as segments do not overlap.
+
+        Parameters
+        ----------
+        table
+            A name of `tables`.
+        exchange, symbol
+            Only these.
+        start, end
+            [start, end) of `collected_at`, of bars `bar_start`.
+        columns
+            Only these, in this order.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such table, or nothing matches.
+        SchemaError
+            If there is no such column.
+        """
+        choice = Choice.of(exchange, symbol, start, end)
+        found = self._layout.table(table)
+        rows = self._rows(found, choice)
+        return chosen_columns(cut(rows, found.time, choice.start, choice.end), columns, found.name)
+
+    def sql(self, statement: str) -> pl.DataFrame:
+        """Return the result of a query in DuckDB's SQL over the lake's tables, as a frame.
+
+        Filters on partition columns (`exchange`, `symbol`, `year` ...) decide which files are opened.
+
+        Raises
+        ------
+        ConfigError
+            If the query is wrong.
+        """
+        frame = pl.from_arrow(self.sql_batches(statement).read_all())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def sql_batches(self, statement: str) -> pa.RecordBatchReader:
+        """Return the result of a query batch after batch, for results larger than memory. See `sql`."""
+        return query.run(self._layout.tables(), statement)
+
+    def catalog(
+        self,
+        table: str | None = None,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Instant = None,
+        end: Instant = None,
+    ) -> pl.DataFrame:
+        """Return what there is: a row for each table, source and market, with range, hours, segments, rows and bytes.
+
+        See `catalogue.catalogue`; nothing that matches is an empty frame here.
+        """
+        tables = [self._layout.table(table)] if table is not None else list(self._layout.tables().values())
+        return catalogue(tables, Choice.of(exchange, symbol, start, end))
+
+    def books(
+        self,
+        symbol: str,
+        start: Instant = None,
+        end: Instant = None,
+        *,
+        depth: int | None = 20,
+        every: Span | None = None,
+        exchange: str | None = None,
+    ) -> Books:
+        """Return order books rebuilt from `l2`, frame by frame or with `.collect()` as one. See `Books`.
+
+        Parameters
+        ----------
+        symbol, exchange
+            One market; the exchange is needed where several have the symbol.
+        start, end
+            [start, end) of the books' times. Reading begins at the snapshot before.
+        depth
+            Levels a side; None means all.
+        every
+            A row for each multiple of it since the epoch, such as ``1s``; None gives one for every change.
+        """
+        if depth is not None and depth < 1:
+            raise ConfigError(f"depth {depth}: a book has at least one level a side")
+        choice = Choice.of(exchange, symbol, start, end)
+        table = self._layout.table("l2")
+        market = self._one_market(table, Choice(exchange, symbol, None, choice.end))
+        stream = Stream("l2", market.source, from_snapshot(market.partitions, choice.start))
+        ledger = self._ledger(market)
+        return Books(
+            market.exchange,
+            market.symbol,
+            lambda: cast(Iterator[BookDelta], stream.events()),
+            lambda: (cast(Gap, event) for entries in ledger for event in entries.events()),
+            start=choice.start,
+            end=choice.end,
+            depth=depth,
+            every=None if every is None else span_ns(every),
+        )
+
+    def replay(
+        self,
+        symbols: str | Sequence[str] | None = None,
+        channels: Sequence[str] | None = None,
+        start: Instant = None,
+        end: Instant = None,
+        *,
+        exchange: str | None = None,
+        speed: float | None = None,
+    ) -> Replay:
+        """Return the recorded Events in arrival order across channels and markets. See `Replay` for ties and memory.
+
+        Parameters
+        ----------
+        symbols
+            One or several; None means all.
+        channels
+            Of bronze; None means all but `frames`.
+        start, end
+            [start, end) of the receive clock.
+        speed
+            None is as fast as it can be read, 1.0 as it came.
+        """
+        if speed is not None and not speed > 0:
+            raise ConfigError(f"speed {speed}: it is more than 0, or None for as fast as possible")
+        choice = Choice.of(exchange, None, start, end)
+        names = [symbols] if isinstance(symbols, str) else symbols
+        tables = {name: table for name, table in self._layout.tables().items() if table.layer == "bronze"}
+        wanted = [name for name in ORDER if name in tables and name != "frames"] if channels is None else channels
+        streams = [s for name in wanted for s in streams_of(self._channel(name, tables), names, choice)]
+        if not any(names is None or s.symbol != "ALL" for s in streams):
+            first = self._channel(next((name for name in wanted if name not in ("frames", "gaps")), "trades"), tables)
+            missing = Choice(exchange, names[0] if names else None, choice.start, choice.end)
+            raise nothing_matches(self._layout, first, missing)
+        return Replay(streams, choice.start, choice.end, speed)
+
+    def align(
+        self, picks: Mapping[str, Pick], start: Instant, end: Instant, every: Span, *, max_age: Span = "1h"
+    ) -> pl.LazyFrame:
+        """Return several tables and symbols on one grid of time, each as it was known then.
+
+        A row stands at every multiple of `every` in [start, end), column `ts`, int64 ns. Each pick gives the newest
+        row known at `ts` (bars from their end on, features and bronze from when they were received on), or null when
+        that is older than `max_age`.
+
+        Parameters
+        ----------
+        picks
+            By the prefix of their columns: ``{"btc": Pick("bars_60s", "BTC-USD", ["close"])}`` gives ``btc_close``.
+        """
+        choice = Choice.of(None, None, start, end)
+        if choice.start is None or choice.end is None:
+            raise ConfigError("align needs a start and an end: they bound the grid")
+        return aligning.align(picks, self._around, choice.start, choice.end, span_ns(every), span_ns(max_age))
+
+    def __repr__(self) -> str:
+        """Return the tables with their markets and ranges."""
+        return summary.text(self._layout.base.url, self.catalog())
+
+    def _repr_html_(self) -> str:
+        return summary.table_html(self._layout.base.url, self.catalog())
+
+    def _rows(self, table: Table, choice: Choice) -> pl.LazyFrame:
+        return lazy_frame([place for place, _ in segments_of(self._layout, table, choice)])
+
+    def _around(self, pick: Pick, since: int, until: int) -> tuple[Table, pl.LazyFrame]:
+        """Return the table of a pick and its rows that may be known in a range."""
+        table = self._layout.table(pick.table)
+        early = since - (aligning.BAR_NS_MAX if table.layer == "gold" else 0)
+        choice = Choice(pick.exchange, pick.symbol, max(early, 0), until)
+        self._one_market(table, choice)
+        rows = cut(self._rows(table, choice), table.time, choice.start, choice.end)
+        chosen_columns(rows, pick.columns, table.name)
+        return table, rows
+
+    def _one_market(self, table: Table, choice: Choice) -> Stream:
+        """Return the market that is chosen. Raises `ConfigError` when there is none, or several."""
+        streams = streams_of(table, None, choice)
+        if not streams:
+            raise nothing_matches(self._layout, table, choice)
+        if len(streams) > 1:
+            names = ", ".join(f"{s.exchange} {s.symbol} of source {s.source}" for s in streams)
+            raise ConfigError(f"{table.name} has several: {names}. Give exchange=, or open_lake(source=)")
+        return streams[0]
+
+    def _ledger(self, market: Stream) -> list[Stream]:
+        """Return what the gap ledger holds of a market, over all time: gaps are few."""
+        table = self._layout.tables().get("gaps")
+        found = streams_of(table, [market.symbol], Choice(market.exchange)) if table else []
+        return [s for s in found if s.source == market.source]
+
+    def _channel(self, name: str, tables: Mapping[str, Table]) -> Table:
+        if name not in ORDER:
+            raise ConfigError(f"{name!r} is no channel of events: {', '.join(ORDER)}")
+        return tables[name] if name in tables else self._layout.table(name)
+
+
+def open_lake(
+    base: str | Path | Storage,
+    *,
+    processed: str | Path | Storage | None = None,
+    source: str | None = None,
+    tier_raw: str = "raw",
+    tier_features: str = "silver",
+    tier_aggregates: str = "gold",
+    **options: Any,
+) -> Lake:
+    """Open a lake to read it.
+
+    Parameters
+    ----------
+    base
+        Its directory, or where it is in an object store: ``s3://BUCKET/PREFIX`` (``gs://``, ``az://``).
+    processed
+        Where silver and gold are, if elsewhere.
+    source
+        Only what this source recorded, such as ``coinbase``; None means all.
+    tier_raw, tier_features, tier_aggregates
+        Names of the layers' folders, as in the settings ``storage.paths``.
+    options
+        Of the object store, such as `endpoint_url` or `access_key_id` (`storage.clouds`); by default the environment's
+        (``AWS_ACCESS_KEY_ID`` ...).
+
+    Raises
+    ------
+    NotFoundError
+        If the directory does not exist.
+    ConfigError
+        If the address is of another kind.
+
+    Examples
+    --------
+    >>> lake = open_lake("data")  # doctest: +SKIP
+    >>> lake.scan("trades", symbol="BTC/USD", start="2025-06-19").collect()  # doctest: +SKIP
+    """
+    store = _store(base, options)
+    if isinstance(store, LocalStorage) and not store.base_dir.is_dir():
+        raise NotFoundError(f"there is no directory {store.base_dir}")
+    made = store if processed is None else _store(processed, options)
+    return Lake(Layout(store, made, source, tier_raw, tier_features, tier_aggregates))
+
+
+def _store(place: str | Path | Storage, options: Mapping[str, Any]) -> Storage:
+    if not isinstance(place, str | Path):
+        return place
+    backend, named = address(str(place))
+    if backend != "local":
+        return make_storage(backend, {**named, **options})
+    if options:
+        raise ConfigError(f"{place} is a directory: {', '.join(options)} are for object stores")
+    return as_storage(named["base_dir"])

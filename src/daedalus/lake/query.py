@@ -1,0 +1,130 @@
+"""SQL over the tables of a lake, through DuckDB. A view is a list of exact files, made when a query names it."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from daedalus.lake.scanning import schemas_differ
+from daedalus.lake.selecting import Choice, partitions_of
+from daedalus.lake.tables import Table
+from daedalus.shared.errors import ConfigError, StorageError
+from daedalus.shared.partitioning import PARTITION_COLUMNS, parse_partition_path
+from daedalus.storage.base import Place
+from daedalus.storage.partitions import Partition
+from daedalus.storage.reader import open_ranges
+
+#: Types of partition values, which DuckDB would else guess: `symbol=007` is a name.
+_HIVE_TYPES = {
+    "exchange": "VARCHAR",
+    "symbol": "VARCHAR",
+    "year": "INTEGER",
+    "month": "INTEGER",
+    "day": "INTEGER",
+    "hour": "INTEGER",
+    "date": "DATE",
+}
+#: Rows of a batch of a result.
+BATCH_ROWS = 65_536
+
+
+def run(tables: Mapping[str, Table], query: str) -> pa.RecordBatchReader:
+    """Run one query and return its rows, batch after batch.
+
+    Parameters
+    ----------
+    tables
+        By name. Only those that the query names are listed, and made views of.
+    query
+        DuckDB's SQL. Where it filters by partition columns, other files are not opened.
+
+    Raises
+    ------
+    ConfigError
+        If the query is wrong; the message is DuckDB's.
+    StorageError
+        If a file cannot be read.
+    """
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    words = set(re.findall(r"\w+", query.lower()))
+    for name, table in tables.items():
+        if name in words or "show" in words:
+            _define(connection, table)
+    try:
+        result = connection.sql(query)
+        if result is None:
+            raise ConfigError("the statement gives no rows: a lake is read only")
+        reader: pa.RecordBatchReader = result.to_arrow_reader(BATCH_ROWS)
+        return reader
+    except duckdb.IOException as error:
+        raise StorageError(str(error)) from error
+    except duckdb.Error as error:
+        known = f"\nTables: {', '.join(tables)}" if isinstance(error, duckdb.CatalogException) else ""
+        raise ConfigError(f"{error}{known}") from error
+
+
+def _define(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Make a table's view: one reader for each source, because their layouts may differ."""
+    by_source: dict[str, list[Partition]] = {}
+    for source, part in partitions_of(table, Choice()):
+        by_source.setdefault(source, []).append(part)
+    selects = []
+    for number, parts in enumerate(by_source.values()):
+        segments = [place for part in parts for place in part.segments()]
+        if segments[0].local_path is not None:
+            selects.append(_read_parquet(segments))
+        else:
+            name = f"{table.name}_{number}_of_store"
+            connection.register(name, _dataset(parts))
+            selects.append(f"FROM {name}")
+    if selects:
+        connection.execute(
+            f"CREATE VIEW {table.name} AS {' UNION ALL BY NAME '.join(f'({select})' for select in selects)}"
+        )
+
+
+def _read_parquet(segments: Sequence[Place]) -> str:
+    """Return the statement that reads files of this machine."""
+    paths = ", ".join(_quoted(str(place)) for place in segments)
+    keys = [part.partition("=")[0] for part in str(segments[0].parent).split("/") if "=" in part]
+    types = ", ".join(f"'{key}': {_HIVE_TYPES[key]}" for key in keys if key in _HIVE_TYPES)
+    foreign = ", ".join(f'"{key}"' for key in dict.fromkeys(keys) if key not in PARTITION_COLUMNS)
+    columns = f"* EXCLUDE ({foreign})" if foreign else "*"
+    by_name = "true" if schemas_differ(segments) else "false"
+    return (
+        f"FROM read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}}, union_by_name = {by_name})"
+        f" SELECT {columns}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _dataset(parts: Sequence[Partition]) -> ds.Dataset:
+    """Return the files of an object store as a dataset that fetches only the columns and row groups that are asked for.
+
+    DuckDB's own reader of object stores is an extension that it would have to download.
+    """
+    form = ds.ParquetFileFormat()
+    fragments = []
+    for part in parts:
+        where = _expression(part.path)
+        for place, size in zip(part.segments(), part.sizes, strict=True):
+            file = pa.PythonFile(open_ranges(place, size), mode="r")
+            fragments.append(form.make_fragment(file, partition_expression=where))
+    ends = [fragments[0].physical_schema, fragments[-1].physical_schema]
+    return ds.FileSystemDataset(fragments, pa.unify_schemas(ends), form)
+
+
+def _expression(place: Place) -> ds.Expression:
+    """Return what the path says of every row in a folder."""
+    values = parse_partition_path(place.key)
+    terms = [ds.field(name) == value for name, value in values.items() if name != "date"]
+    where = terms[0]
+    for term in terms[1:]:
+        where &= term
+    return where
