@@ -131,8 +131,8 @@ class Mischief:
         while not (living := _living(server)):  # noqa: ASYNC110 (nobody tells when clients are back)
             await asyncio.sleep(0.02)
         fault = f"{name}{'/' if product else ''}{product}:{argument}"
-        # A client may hang up in the middle of it; that is an end like any other.
-        with suppress(ConnectionError):
+        # A client may hang up in the middle of it, and its socket be gone; that is an end like any other.
+        with suppress(OSError):
             await server.inject(fault, rng.choice(living))
         self.happened[name] += 1
 
