@@ -165,6 +165,6 @@ class Link:
         if self._transport is None:
             return
         handle = self._transport.get_extra_info("socket")
-        if handle is not None:
+        if handle is not None and handle.fileno() >= 0:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
