@@ -9,6 +9,7 @@ import time
 from decimal import Decimal
 
 import polars as pl
+import psutil
 import pytest
 import yaml
 
@@ -61,10 +62,19 @@ def has_ended(server, connections):
     return len(of) >= connections and all(c.market == "ended" for c in of)
 
 
+def is_idle(process):
+    """Tell whether a process has nothing left to do: it sleeps. One that waits for a busy machine counts as running."""
+    of, states = psutil.Process(process.pid), []
+    for _ in range(30):
+        states.append(of.status())
+        time.sleep(0.05)
+    return states.count(psutil.STATUS_RUNNING) <= 5
+
+
 def record_to_the_end(base, server, exchange_id, connections, **entry):
     process = start(base, write_config(base, server, exchange_id, **entry))
     wait_until(lambda: has_ended(server, connections) or process.poll() is not None)
-    time.sleep(2.0)
+    wait_until(lambda: process.poll() is not None or is_idle(process))
     return stop(process)
 
 

@@ -117,7 +117,9 @@ def _network_cause(error: BaseException) -> BaseException | None:
     if not isinstance(error, NetworkError | OSError | TimeoutError):
         return None
     if isinstance(error, RequestTimeout):
-        return TimeoutError()
+        # CCXT says the same of a connection on which no pong came.
+        is_connecting = error.__cause__ is not None or "Connection timeout" in str(error)
+        return TimeoutError() if is_connecting else None
     cause = error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), error)
     return cause if isinstance(cause, aiohttp.ClientError | OSError | TimeoutError) else None
 

@@ -354,7 +354,7 @@ class Session:
             self.react.failed(text, error)
         finally:
             self.is_handling = False
-            client.heard_ns = now
+            client.heard_ns, client.lastPong = now, now // 1_000_000
             if len(text) > CONTROL_MAX or text[:1] in ("{", "["):
                 client.heard = clock.monotonic()
             tap.end()
