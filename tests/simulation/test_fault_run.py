@@ -223,6 +223,7 @@ async def record_and_check(base, spec, *, warm_s, settle_s):
     return happened, sent, stats, ledger, memory
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 async def test_a_slice_of_the_fault_run(tmp_path):
     spec = Spec(exchanges=EXCHANGES, faults=50, seconds=8, seed=11)
