@@ -13,6 +13,8 @@ import duckdb
 import polars as pl
 import pytest
 
+import daedalus
+from daedalus.lake.lake import Pick
 from daedalus.storage.clouds import S3Storage
 from daedalus.testing.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.unit.etl.core.bronze import HOUR, T0, S, books, gap, trades, write_bronze
@@ -265,3 +267,22 @@ def test_bars_of_a_real_recording_equal_those_of_polars(recordings: Path, tmp_pa
     # The recording tells no side: the quote or the last change of price does, for all but the first trades.
     sided = bars["n_buys"].sum() + bars["n_sells"].sum()
     assert len(executed) - 5 <= sided <= len(executed)
+
+
+def test_features_and_bars_through_the_lake(lake: Path) -> None:
+    api = daedalus.open_lake(lake)
+    assert api.tables == ["trades", "orderbook", "gaps", "orderbook_features", "bars_1s", "bars_60s", "bars_900s"]
+    for line in api.catalog().iter_rows(named=True):
+        rows = api.scan(line["table"], symbol=line["symbol"])
+        assert rows.select(pl.len()).collect().item() == line["rows"], line
+    bars = api.scan("bars_60s", symbol="BTC/USD").collect()
+    picks = {
+        "b": Pick("bars_60s", "BTC/USD", ["bar_end", "close"]),
+        "f": Pick("orderbook_features", "ETH/USD", ["mid"]),
+    }
+    grid = api.align(picks, int(bars["bar_start"][0]), int(bars["bar_end"][-1]), "10s").collect()
+    known = grid.drop_nulls()
+    assert known.height > 400 and (known["b_bar_end"] <= known["ts"]).all()
+    assert (known["ts"] - known["b_bar_end"] < 60 * S).all()
+    joined = api.sql("select count(*) n from bars_60s b join trades t using (symbol, hour) where t.day = 19")
+    assert joined["n"][0] > 0

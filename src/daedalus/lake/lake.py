@@ -187,9 +187,10 @@ class Lake:
         names = [symbols] if isinstance(symbols, str) else symbols
         tables = {name: table for name, table in self._layout.tables().items() if table.layer == "bronze"}
         wanted = [name for name in ORDER if name in tables and name != "frames"] if channels is None else channels
-        streams = [s for name in wanted for s in streams_of(self._channel(name, tables), names, choice)]
+        found = [table for name in wanted if (table := self._channel(name, tables)) is not None]
+        streams = [stream for table in found for stream in streams_of(table, names, choice)]
         if not any(names is None or s.symbol != "ALL" for s in streams):
-            first = self._channel(next((name for name in wanted if name not in ("frames", "gaps")), "trades"), tables)
+            first = next((table for table in found if table.name != "gaps"), None) or self._layout.table("trades")
             missing = Choice(exchange, names[0] if names else None, choice.start, choice.end)
             raise nothing_matches(self._layout, first, missing)
         return Replay(streams, choice.start, choice.end, speed)
@@ -249,9 +250,12 @@ class Lake:
         found = streams_of(table, [market.symbol], Choice(market.exchange)) if table else []
         return [s for s in found if s.source == market.source]
 
-    def _channel(self, name: str, tables: Mapping[str, Table]) -> Table:
+    def _channel(self, name: str, tables: Mapping[str, Table]) -> Table | None:
+        """Return a channel's table; None for a ledger without entries, which has none."""
         if name not in ORDER:
             raise ConfigError(f"{name!r} is no channel of events: {', '.join(ORDER)}")
+        if name == "gaps" and name not in tables:
+            return None
         return tables[name] if name in tables else self._layout.table(name)
 
 

@@ -56,7 +56,7 @@ def run(tables: Mapping[str, Table], query: str) -> pa.RecordBatchReader:
     try:
         result = connection.sql(query)
         if result is None:
-            raise ConfigError("the statement gives no rows: a lake is read only")
+            raise ConfigError("the statement gives no rows")
         reader: pa.RecordBatchReader = result.to_arrow_reader(BATCH_ROWS)
         return reader
     except duckdb.IOException as error:

@@ -151,9 +151,9 @@ def _rows_of(kind: type[Event]) -> Maker:
     """Return what makes an event of every row, field by column."""
 
     def make(table: pa.Table, exchange: str, symbol: str) -> Iterator[Event]:
-        columns = [_values(table[name]) for name in table.column_names]
-        for values in zip(*columns, strict=True):
-            yield kind(exchange=exchange, symbol=symbol, **dict(zip(table.column_names, values, strict=True)))
+        names = table.column_names
+        for values in zip(*(_values(table[name]) for name in names), strict=True):
+            yield kind(exchange=exchange, symbol=symbol, **dict(zip(names, values, strict=True)))
 
     return make
 

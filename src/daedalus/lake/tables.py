@@ -88,7 +88,7 @@ class Layout:
         if not tables:
             raise NotFoundError(f"nothing is recorded under {self.base.url}: is it the lake's folder, above raw/?")
         close = difflib.get_close_matches(wanted, tables, n=1)
-        hint = f": did you mean {close[0]}?" if close else ""
+        hint = f": did you mean {close[0]}?" if close else "."
         raise ConfigError(f"{self.base.url} has no table {name!r}{hint} There are {', '.join(tables)}")
 
     def _roots(self) -> Iterator[tuple[Layer, str, str, Place]]:

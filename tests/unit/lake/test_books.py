@@ -143,7 +143,7 @@ def test_one_market_is_needed(tmp_path: Path) -> None:
     lake = daedalus.open_lake(tmp_path)
     with pytest.raises(ConfigError, match=r"l2 has several: .* of source again, .*open_lake\(source=\)"):
         lake.books("BTC-USD")
-    with pytest.raises(ConfigError, match="nothing in l2 matches symbol ETH-USD. There are"):
+    with pytest.raises(ConfigError, match=r"nothing in l2 matches symbol ETH-USD. There are"):
         lake.books("ETH/USD")
     with pytest.raises(ConfigError, match="depth 0"):
         lake.books("BTC-USD", depth=0)

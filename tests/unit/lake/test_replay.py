@@ -66,6 +66,14 @@ def test_frames_without_a_number_are_told_apart_by_the_exchanges_time(tmp_path: 
     assert list(daedalus.open_lake(tmp_path).replay()) == [one, two, three]
 
 
+def test_a_lake_without_gaps_has_no_ledger(tmp_path: Path) -> None:
+    write_events(tmp_path, [delta(T0, ("bid", 1.0, 1.0), whole=True)])
+    lake = daedalus.open_lake(tmp_path)
+    assert len(list(lake.replay("BTC-USD", ["gaps", "l2"]))) == 1
+    with pytest.raises(ConfigError, match=r"no table 'trades'\. There are l2"):
+        lake.replay("BTC-USD", ["trades"])
+
+
 def test_pace(tmp_path: Path) -> None:
     write_events(tmp_path, [delta(T0 + n * 10 * S, ("bid", 1.0, 1.0), whole=True, nonce=n) for n in range(4)])
     streams = daedalus.open_lake(tmp_path).replay().streams
@@ -98,7 +106,7 @@ def test_what_cannot_be_replayed_says_so(tmp_path: Path) -> None:
     lake = daedalus.open_lake(tmp_path)
     with pytest.raises(ConfigError, match="'bars_60s' is no channel of events: frames, gaps, trades"):
         lake.replay(channels=["bars_60s"])
-    with pytest.raises(ConfigError, match="nothing in trades matches symbol DOGE-USD. There are"):
+    with pytest.raises(ConfigError, match=r"nothing in trades matches symbol DOGE-USD. There are"):
         lake.replay("DOGE/USD")
     with pytest.raises(ConfigError, match="speed 0"):
         lake.replay(speed=0)
