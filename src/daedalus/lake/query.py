@@ -1,7 +1,7 @@
 """SQL over the tables of a lake, through DuckDB. A view is a list of exact files, made when a query names it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -58,12 +58,20 @@ def run(tables: Mapping[str, Table], query: str) -> pa.RecordBatchReader:
         if result is None:
             raise ConfigError("the statement gives no rows")
         reader: pa.RecordBatchReader = result.to_arrow_reader(BATCH_ROWS)
-        return reader
-    except duckdb.IOException as error:
+        return pa.RecordBatchReader.from_batches(reader.schema, _explained(reader))
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise StorageError(str(error)) from error
     except duckdb.Error as error:
         known = f"\nTables: {', '.join(tables)}" if isinstance(error, duckdb.CatalogException) else ""
         raise ConfigError(f"{error}{known}") from error
+
+
+def _explained(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; what fails while rows are computed is a file that cannot be read, or a value of the query."""
+    try:
+        yield from reader
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise StorageError(f"{error}\n`daedalus verify` checks every file") from error
 
 
 def _define(connection: duckdb.DuckDBPyConnection, table: Table) -> None:

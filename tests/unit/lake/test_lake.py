@@ -10,7 +10,7 @@ import pytest
 
 import daedalus
 from daedalus.lake.lake import Lake
-from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError
+from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError, StorageError
 from daedalus.shared.partitioning import PartitionKey
 from daedalus.storage.clouds import S3Storage
 from daedalus.testing.s3_server import S3Server
@@ -162,6 +162,8 @@ def test_a_query_opens_only_the_files_that_its_filter_allows(base: Path, lake: L
         target.write_bytes(b"damaged" if is_other else path.read_bytes())
     query = "select sum(amount) s from trades where symbol = 'BTC-USD' and hour = 15"
     assert daedalus.open_lake(copy).sql(query).equals(lake.sql(query))
+    with pytest.raises(StorageError, match="hour=15"):
+        daedalus.open_lake(copy).sql("select sum(amount) from trades")
 
 
 def test_catalog(base: Path, lake: Lake) -> None:
