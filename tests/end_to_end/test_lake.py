@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import daedalus
+from daedalus.cli import lakes
 from daedalus.cli.main import app
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.events import BookSnapshot, Ticker, Trade, channel_of
@@ -90,7 +91,7 @@ def test_memory_is_bounded(base: Path, what: str) -> None:
     assert rows > 3000 and peak_mb < 300, done.stdout
 
 
-def test_ls(base: Path) -> None:
+def test_ls(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(run("ls", "--base-dir", base, "--json"))
     assert list(dict.fromkeys(line["table"] for line in found)) == ["ticker", "trades", "orderbook", "l2", "gaps"]
     for line in found:
@@ -98,6 +99,10 @@ def test_ls(base: Path) -> None:
         assert table.select(pl.len()).collect().item() == line["rows"], line
     shown = run("ls", "trades", "--base-dir", base, "--symbol", "BTC/USD")
     assert "2018-04-17 00:00" in shown and "BTCUSDT" not in shown and "2 segments, 256 rows" in shown
+    monkeypatch.setattr(lakes, "terminal_width", lambda: 80)
+    narrow = run("ls", "--base-dir", base)
+    assert max(map(len, narrow.splitlines())) <= 80 and "18-04-17  18-04-17" in narrow
+    assert "- row 1\n  collected_at" in run("query", "select * from ticker limit 2", "--base-dir", base)
     assert "nothing matches" in run("ls", "--base-dir", base, "--symbol", "DOGE")
 
 
@@ -111,7 +116,7 @@ def test_query_in_every_format(base: Path, tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "a.parquet").equals(want)
     assert all(str(value) in run(*call) for row in want.rows() for value in row)
     long = run("query", "select capture_ts from ticker order by 1", "--base-dir", base)
-    assert len(long.strip().splitlines()) == 102
+    assert len(long.splitlines()) == 102
     none = run("query", "select price, side from trades where hour = 7", "--base-dir", base, "--format", "csv")
     assert none == "price,side\n"
 

@@ -1,10 +1,16 @@
 """`daedalus ls`: what a lake holds."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daedalus.cli import etl, lakes
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Columns from which on a terminal is wide.
+WIDE = 120
 
 
 def ls(
@@ -38,6 +44,20 @@ def ls(
     if found.is_empty():
         typer.echo("nothing matches" if lake.tables else "the lake is empty: nothing is recorded in it")
         return
-    shown = found.with_columns(found["start"].dt.strftime("%Y-%m-%d %H:%M"), found["end"].dt.strftime("%Y-%m-%d %H:%M"))
-    lakes.print_table(shown.columns, shown.rows())
+    lakes.print_table(*_shown(found))
     typer.echo(f"{found['segments'].sum():,} segments, {found['rows'].sum():,} rows, {found['bytes'].sum():,} bytes")
+
+
+def _shown(found: "pl.DataFrame") -> tuple[list[str], list[tuple[object, ...]]]:
+    """Return the names and rows of the table: on a narrow terminal without what `--json` tells anyhow."""
+    is_wide = lakes.terminal_width() >= WIDE
+    rows: list[tuple[object, ...]] = []
+    for line in found.iter_rows(named=True):
+        more = (line["hours"], line["segments"]) if is_wide else ()
+        source = (line["source"],) if is_wide else ()
+        times = (f"{line[name]:{'%Y-%m-%d %H:%M' if is_wide else '%y-%m-%d'}}" for name in ("start", "end"))
+        size = f"{line['bytes'] / 1e6:,.2f}"
+        market = f"{line['exchange']} {line['symbol']}"
+        rows.append((line["table"], *source, market, *times, *more, f"{line['rows']:,}", size))
+    names = ["table", *(["source"] if is_wide else []), "market", "from", "to"]
+    return [*names, *(["hours", "segments"] if is_wide else []), "rows", "MB"], rows
