@@ -60,15 +60,24 @@ def compact(
 
 
 def compactions(
-    settings: "DaedalusConfig", source: str | None = None, older_than_hours: float = 1.0, small_mb: float = 16.0
+    settings: "DaedalusConfig",
+    source: str | None = None,
+    older_than_hours: float = 1.0,
+    small_mb: float = 16.0,
+    lake: Path | None = None,
 ) -> "list[Compaction]":
-    """Return the compaction of each recorder of the lake. Raises `ConfigError` when the one wanted is not there."""
+    """Return the compaction of each recorder of the lake, default the settings' own.
+
+    Raises `ConfigError` when the one wanted is not there, or nothing was recorded.
+    """
     from daedalus.cli.convert import sources
     from daedalus.cli.wiring import recording_path
     from daedalus.ingestion.compaction import Compaction, Rules
     from daedalus.ingestion.writers.base import RawPaths
 
     ready, ingestion = recording_path(settings, ""), settings.ingestion
+    if lake is not None:
+        ready = lake / settings.storage.paths.tier_raw / "ready"
     rules = Rules(
         older_than_hours, round(small_mb * 1e6), ingestion.parquet_compression, ingestion.parquet_compression_level
     )

@@ -133,11 +133,12 @@ def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _stop_on_signals() -> threading.Event:
-    """Return what Ctrl-C and SIGTERM set: the transfers at work are finished, then it ends."""
+    """Return what Ctrl-C and SIGTERM set: transfers at work are finished, then it ends; a second one ends it at once."""
     stop = threading.Event()
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
         stop.set()
+        signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -148,7 +149,7 @@ def _once(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec", as_j
     from daedalus.cli.sync_options import compact_first, make_sync
 
     stop = _stop_on_signals()
-    compact_first(settings, direction)
+    compact_first(settings, direction, stop)
     with _Shown() as shown:
         report = make_sync(settings, chosen, stop=stop, on_move=shown.moved).run(direction)
     if as_json:
@@ -173,7 +174,7 @@ def _serve(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec") -> 
         health_path=health_path(settings),
         interval_s=settings.storage.sync.interval_seconds,
         stop=stop,
-        before=partial(compact_first, settings, direction),
+        before=partial(compact_first, settings, direction, stop),
     )
     service.run()
 

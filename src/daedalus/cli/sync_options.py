@@ -1,6 +1,7 @@
 """From settings to a sync: which stores, which folders, which keys."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,9 @@ def make_sync(settings: "DaedalusConfig", chosen: "FilterSpec", **more: Any) -> 
     from daedalus.storage.sync import StorageSync
 
     lake, store = _lake(settings), _store(settings)
-    if isinstance(store, LocalStorage) and store.base_dir.resolve() == lake.resolve():
+    if isinstance(store, LocalStorage) and store.base_dir.resolve().is_relative_to(lake.resolve()):
         raise ConfigError(
-            "storage.sync.destination is the lake itself: set it, or give --destination s3://BUCKET/PREFIX"
+            "storage.sync.destination is the lake itself, or lies in it: set it, or give --destination s3://BUCKET/PREFIX"
         )
     return StorageSync(LocalStorage(lake), store, wanted=key_filter(chosen), **sync_options(settings), **more)
 
@@ -75,30 +76,51 @@ def sync_options(settings: "DaedalusConfig") -> dict[str, Any]:
         "trust_ledger": options.trust_ledger,
         "delete_after_transfer": options.delete_after_transfer,
         "keep_local_hours": options.keep_local_hours,
+        # Without its manifest, a recording that was imported would be imported again.
+        "is_needed": lambda key: key.startswith((f"{settings.storage.paths.tier_raw}/imports/", "manifests/")),
     }
 
 
-def compact_first(settings: "DaedalusConfig", direction: str) -> None:
+def compact_first(settings: "DaedalusConfig", direction: str, stop: "threading.Event") -> None:
     """Merge small segments before they go up, where the settings say so; what cannot be merged goes up as it is."""
-    if not settings.storage.sync.compact_before_upload or direction == "download":
+    lake = _lake(settings)
+    is_recorded = any((lake / settings.storage.paths.tier_raw / "ready").glob("*/"))
+    if not settings.storage.sync.compact_before_upload or direction == "download" or not is_recorded:
         return
     import structlog
 
     from daedalus.cli.compact import compactions
 
-    for compaction in compactions(settings):
+    for compaction in compactions(settings, lake=lake):
         for outcome in compaction.run():
+            if stop.is_set():
+                return
             if outcome.problem:
                 structlog.get_logger(__name__).warning("not merged", problem=outcome.problem)
 
 
 def synced_paths(settings: "DaedalusConfig") -> list[str]:
     """Return the folders of the lake that are synced."""
-    options = settings.storage.sync
+    options, tier = settings.storage.sync, settings.storage.paths.tier_raw
     if options.paths:
-        return [path.strip("/") for path in options.paths]
-    raw = [f"{settings.storage.paths.tier_raw}/ready"] if options.include_raw else []
-    return [*raw, "processed", "imports", "manifests"]
+        given = sorted({_checked_path(path.strip("/"), tier) for path in options.paths})
+        return [path for path in given if not any(path.startswith(f"{other}/") for other in given)]
+    raw = [f"{tier}/ready"] if options.include_raw else []
+    return [*raw, "processed", f"{tier}/imports", "manifests"]
+
+
+def _checked_path(path: str, tier: str) -> str:
+    """Return a folder that may be synced. Raises `ConfigError` for others, such as those of journals."""
+    from daedalus.shared.errors import StorageError
+    from daedalus.storage.base import check_key
+
+    try:
+        check_key(path)
+    except StorageError as error:
+        raise ConfigError(f"--paths (storage.sync.paths): {error}") from None
+    if path == tier or path.split("/")[:2] in ([tier, "active"], [tier, "compacting"]):
+        raise ConfigError(f"--paths {path}: journals never leave this machine; give {tier}/ready or a folder below")
+    return path
 
 
 def destination_url(settings: "DaedalusConfig") -> str:

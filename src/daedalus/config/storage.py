@@ -150,7 +150,7 @@ class SyncConfig(Section):
         default=[],
         max_length=100,
         description="Folders of the lake to sync, such as raw/ready/coinbase; empty means recordings, processed/,"
-        " imports/ and manifests/.",
+        " raw/imports/ and manifests/.",
     )
     include_raw: bool = Field(default=True, description="Whether recordings are synced when paths is empty.")
     max_workers: WholeNumber = Field(default=8, ge=1, le=64, description="Transfers at once.")

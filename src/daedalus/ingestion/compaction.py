@@ -30,8 +30,8 @@ from daedalus.shared.errors import CorruptError, DaedalusError
 from daedalus.shared.segment import SegmentFooter, SegmentName
 from daedalus.storage.exchange import exchange
 from daedalus.storage.ledger import Ledger, segments_below
-from daedalus.storage.local import file_sha256, make_dirs, publish_stream, sync_dir, sync_file
-from daedalus.storage.lock import exclusive
+from daedalus.storage.local import explained, file_sha256, make_dirs, publish_stream, sync_dir, sync_file
+from daedalus.storage.lock import LAKE_LOCK, exclusive
 
 MERGED_BYTES_MAX = 64 << 20
 _HOUR_NS = 3600 * NS_PER_SECOND
@@ -105,17 +105,27 @@ class Compaction:
         Raises
         ------
         StorageError
-            If another compaction is at work, or the file system cannot do it.
+            If a sync or another compaction is at work on the lake, or the disk refuses.
         """
         make_dirs(self._aside)
-        with exclusive(self._aside / ".lock", "compaction"), Ledger(self._paths.base) as ledger:
+        with exclusive(self._paths.base / LAKE_LOCK, "sync or compaction"), Ledger(self._paths.base) as ledger:
+            self._finish_all(ledger)
+            for folder, segments in self._candidates(ledger):
+                yield self._try(folder, segments, ledger)
+
+    def _try(self, folder: Path, segments: Sequence[Path], ledger: Ledger) -> Compacted:
+        """Merge; after a failure, such as a full disk, leave nothing aside."""
+        try:
+            with explained(folder):
+                return self._compact(folder, segments, ledger)
+        except (DaedalusError, pa.ArrowException) as error:
+            self._finish_all(ledger)
+            return Compacted(folder, problem=str(error))
+
+    def _finish_all(self, ledger: Ledger) -> None:
+        with explained(self._aside):
             for stage in sorted(path for path in self._aside.iterdir() if path.is_dir()):
                 self._finish(stage, ledger)
-            for folder, segments in self._candidates(ledger):
-                try:
-                    yield self._compact(folder, segments, ledger)
-                except (DaedalusError, pa.ArrowException) as error:
-                    yield Compacted(folder, problem=str(error))
 
     def _candidates(self, ledger: Ledger) -> Iterator[tuple[Path, list[Path]]]:
         before = self._clock.now_ns() - round(self._rules.older_than_hours * _HOUR_NS)
@@ -130,15 +140,14 @@ class Compaction:
                 found.append(path)
 
     def _is_small(self, path: Path, ledger: Ledger, open_journals: set[str], found: Sequence[Path]) -> bool:
-        """Return whether a segment may be merged: it is small, its journal is gone, and no store has a copy of it."""
+        """Return whether a segment may be merged: it is small, its journal is gone, and no store may have a copy."""
         size = path.stat().st_size
         total = size + sum(p.stat().st_size for p in found)
         if path.suffix != ".parquet" or size > self._rules.small_bytes or total > MERGED_BYTES_MAX:
             return False
         if any(SegmentName.parse(path.name).journal in name for name in open_journals):
             return False
-        entry = ledger.get(ledger.key_of(path))
-        return entry is None or entry.uploaded_at is None
+        return not ledger.may_be_elsewhere(ledger.key_of(path))
 
     def _compact(self, folder: Path, segments: Sequence[Path], ledger: Ledger) -> Compacted:
         table, footer = _merged(segments, ledger)

@@ -90,6 +90,14 @@ class Copies:
             yield from (Copy(*row) for row in rows)
             after = rows[-1][0]
 
+    def announce(self, keys: Iterable[str]) -> None:
+        """Record that segments are about to be sent, in one transaction: a run that dies may leave copies behind."""
+        now = self._clock.now_ns()
+        with self._ledger.transaction() as db:
+            db.executemany(
+                "UPDATE segments SET uploaded_at = coalesce(uploaded_at, ?) WHERE key = ?", [(now, key) for key in keys]
+            )
+
     def record(self, copies: Iterable[Copy]) -> None:
         """Record verified copies, of segments also in the list of segments, in one transaction."""
         now = self._clock.now_ns()

@@ -47,6 +47,8 @@ _REPLACE = f"""{_INSERT} ON CONFLICT (key) DO UPDATE SET
 _FORGET = """
 DELETE FROM segments WHERE deleted_at IS NULL AND sealed_at < ? AND key NOT IN (SELECT key FROM present)
 """
+# Whether a store holds what a lost ledger knew is not known any more: such segments stay as they are.
+_MAYBE_SENT = "UPDATE segments SET uploaded_at = sealed_at WHERE key = ?"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
 
@@ -63,7 +65,8 @@ class Entry(msgspec.Struct, frozen=True):
     sha256
         Of the whole file, in hexadecimal.
     uploaded_at, verified_at, deleted_at
-        When it was copied to another store, when the copy was found to be equal, when the local file was removed.
+        When it was first sent to another store (or may have been, as far as a ledger that was made anew can tell),
+        when the copy was found to be equal, when the local file was removed.
     """
 
     key: str
@@ -186,6 +189,13 @@ class Ledger:
             for row in rows:
                 yield Entry(*row)
 
+    def may_be_elsewhere(self, key: str) -> bool:
+        """Return whether another store may hold a copy of a segment: it is unknown here, or was sent once."""
+        entry = self.get(key)
+        if entry is None or entry.uploaded_at is not None:
+            return True
+        return bool(self.rows("SELECT 1 FROM copies WHERE key = ? LIMIT 1", (key,)))
+
     def live_bytes(self) -> int:
         """Return the bytes of all segments that were not deleted."""
         with self._translated():
@@ -232,8 +242,10 @@ class Ledger:
         count, segments = 0, lake_segments(self.base)
         while paths := list(islice(segments, _REBUILD_BATCH)):
             rows = [self._row(self.key_of(path), path, path.stat().st_mtime_ns) for path in paths]
+            new = [row[:1] for row in rows if self.get(row[0]) is None]
             with self.transaction():
                 self._db.executemany(_REPLACE, rows)
+                self._db.executemany(_MAYBE_SENT, new)
                 self._db.executemany("INSERT INTO present VALUES (?)", [row[:1] for row in rows])
             count += len(paths)
         with self.transaction():

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from daedalus.shared.errors import StorageError
 
+#: What copies a lake and what rearranges it exclude each other by this file in its directory.
+LAKE_LOCK = ".sync.lock"
+
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
@@ -34,7 +37,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-            raise StorageError(f"another {what} (process {holder}) is at work on {path.parent}: stop it") from None
+            raise StorageError(
+                f"another {what} (process {holder}) is at work on {path.parent}: wait for its end, or stop it"
+            ) from None
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         yield

@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
@@ -21,8 +23,8 @@ from daedalus.shared.errors import AlreadyExistsError, CorruptError, NotFoundErr
 from daedalus.storage.base import TEMP_SUFFIX, ObjectInfo, Storage
 from daedalus.storage.copies import Copies, Copy, is_segment
 from daedalus.storage.ledger import Ledger
-from daedalus.storage.local import LocalStorage, make_dirs, publish, remove_temporaries
-from daedalus.storage.lock import exclusive
+from daedalus.storage.local import LocalStorage, explained, make_dirs, publish, remove_temporaries
+from daedalus.storage.lock import LAKE_LOCK, exclusive
 from daedalus.storage.sync_report import Move, SyncReport
 from daedalus.storage.transfers import Throttle, Transfers
 from daedalus.storage.verifying import SMALL_BYTES, Sent, asked_for, copy_of, file_md5, held_by_listing
@@ -30,7 +32,6 @@ from daedalus.storage.verifying import SMALL_BYTES, Sent, asked_for, copy_of, fi
 J = TypeVar("J", Move, Sent)
 R = TypeVar("R")
 Direction = Literal["upload", "download", "both"]
-LOCK_NAME = ".sync.lock"
 STAGING = ".sync"
 """What is being fetched; nothing in it outlives a run."""
 #: Moved files are verified and recorded, and removed ones removed, so many together.
@@ -97,6 +98,7 @@ class StorageSync:
         self._on_move = on_move or (lambda move: None)
         self._stop = stop or threading.Event()
         self._staging = lake.base_dir / STAGING
+        self._is_alone = not isinstance(store, LocalStorage)
 
     def run(self, direction: Direction) -> SyncReport:
         """Sync once.
@@ -104,15 +106,17 @@ class StorageSync:
         Raises
         ------
         StorageError
-            If the store cannot be used at all, or another sync is at work on the lake. What went wrong with single
-            files is in the report.
+            If the store cannot be used at all, there is no lake to upload, or another sync or a compaction is at work
+            on it. What went wrong with single files is in the report.
         """
         report = SyncReport()
+        self._check_lake(direction)
         make_dirs(self._staging)
-        with exclusive(self._lake.base_dir / LOCK_NAME, "sync"), Ledger(self._lake.base_dir) as ledger:
+        with exclusive(self._lake.base_dir / LAKE_LOCK, "sync or compaction"), Ledger(self._lake.base_dir) as ledger:
             remove_temporaries(self._staging)
             copies = Copies(ledger, self._store.url, clock=self._clock)
-            sent = self._perform(self._moves(copies, direction, report), self._move, report)
+            moves = _announced(copies, self._moves(copies, direction, report))
+            sent = self._perform(moves, self._move, report)
             while batch := list(islice(sent, SETTLE_EVERY)):
                 self._settle(copies, batch, report)
             if self._delete and direction != "download":
@@ -123,17 +127,29 @@ class StorageSync:
     def plan(self, direction: Direction) -> tuple[list[Move], SyncReport]:
         """Return what `run` would move, and what it would find to be equal or in conflict; no file is changed."""
         report, moves = SyncReport(), list[Move]()
-        make_dirs(self._lake.base_dir)
-        with Ledger(self._lake.base_dir) as ledger:
+        self._check_lake(direction)
+        base = self._lake.base_dir
+        with TemporaryDirectory() as nothing, Ledger(base if base.is_dir() else Path(nothing)) as ledger:
             copies = Copies(ledger, self._store.url, clock=self._clock)
+            here = list[Move]()
             for settled in self._perform(self._moves(copies, direction, report), self._compare, report):
                 if isinstance(settled, Move):
                     moves.append(settled)
                 else:
                     report.adopted.add(settled.bytes)
+                    here.append(Move("compare", settled.key, settled.bytes, settled.sha256, settled.modified_at))
             if self._delete and direction != "download":
-                moves += self._removable(copies, [move for move in moves if move.kind in ("upload", "replace")])
+                known = self._perform(self._removable(copies), self._if_held, report)
+                here += [move for move in moves if move.kind in ("upload", "replace")]
+                going = {move.key: move for move in known if move}
+                going |= {move.key: replace(move, kind="delete") for move in here if self._may_go(move)}
+                moves += going.values()
         return moves, report
+
+    def _check_lake(self, direction: Direction) -> None:
+        base = self._lake.base_dir
+        if direction == "upload" and not base.is_dir():
+            raise NotFoundError(f"there is no lake in {base}: check --source, and that its disk is mounted")
 
     # What is to be done.
 
@@ -146,11 +162,26 @@ class StorageSync:
             yield from self._downloads(copies, report, restores=direction == "download")
 
     def _list(self, copies: Copies, report: SyncReport) -> None:
+        for page in self._pages():
+            report.listed_pages += 1
+            copies.note_listed(page)
+            if self._stop.is_set():
+                return
+
+    def _pages(self) -> Iterator[list[ObjectInfo]]:
+        """Yield what the store holds: from one listing of all where it holds nothing else, else folder by folder."""
+        if self._is_alone and len(self._paths) > 1:
+            infos = self._store.list()
+            while self._is_alone and (page := list(islice(infos, _PAGE))):
+                ours = [info for info in page if any(info.key.startswith(f"{path}/") for path in self._paths)]
+                self._is_alone = len(ours) == len(page)
+                yield ours
+            if self._is_alone:
+                return
         for path in self._paths:
             infos = self._store.list(path)
             while page := list(islice(infos, _PAGE)):
-                report.listed_pages += 1
-                copies.note_listed(page)
+                yield page
 
     def _uploads(self, copies: Copies, report: SyncReport, *, replaces: bool) -> Iterator[Move]:
         """Yield the local files that the store is not known to hold as they are."""
@@ -256,31 +287,35 @@ class StorageSync:
         assert sent.sha256 is not None
         copy = copy_of(sent, sent.sha256, move.modified_at)
         if sent.size <= SMALL_BYTES:
-            return Sent(move, copy, file_md5(path))
+            with explained(path):
+                return Sent(move, copy, file_md5(path))
         return asked_for(self._store, Sent(move, copy))
 
     def _receive(self, move: Move) -> Sent:
         """Fetch one file, aside, so that an interrupted run leaves nothing among the segments."""
         aside, path = self._staging / f"{secrets.token_hex(8)}{TEMP_SUFFIX}", self._lake.local_path(move.key)
-        try:
-            got = self._store.get_file(move.key, aside)
-            if got.sha256 is None or got.size != aside.stat().st_size:
-                raise CorruptError(f"{path}: {aside.stat().st_size} bytes arrived of {got.size}")
-            publish(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-        return Sent(move, copy_of(got, got.sha256, path.stat().st_mtime_ns))
+        with explained(path):
+            try:
+                got = self._store.get_file(move.key, aside)
+                if got.sha256 is None or got.size != aside.stat().st_size:
+                    raise CorruptError(f"{path}: {aside.stat().st_size} bytes arrived of {got.size}")
+                publish(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
+            return Sent(move, copy_of(got, got.sha256, path.stat().st_mtime_ns))
 
     # What may go.
 
-    def _removable(self, copies: Copies, sent: Sequence[Move] = ()) -> Iterator[Move]:
-        """Yield the local files that may go: copied, old enough, and not needed here."""
-        before = self._clock.now_ns() - self._keep_ns
+    def _removable(self, copies: Copies) -> Iterator[Move]:
+        """Yield the local files that may go and are known to be copied."""
         known = (copy for path in self._paths for copy in copies.here(path))
         moves = (Move("delete", copy.key, copy.bytes, copy.sha256, copy.modified_at) for copy in known)
-        for move in chain(moves, (replace(move, kind="delete") for move in sent)):
-            if move.modified_at <= before and self._wanted(move.key) and not self._is_needed(move.key):
-                yield move
+        yield from filter(self._may_go, moves)
+
+    def _may_go(self, move: Move) -> bool:
+        """Return whether a file is old enough and not needed here."""
+        is_old = move.modified_at <= self._clock.now_ns() - self._keep_ns
+        return is_old and self._wanted(move.key) and not self._is_needed(move.key)
 
     def _remove(self, copies: Copies, report: SyncReport) -> None:
         """Remove local files, each after the store was asked once more whether it holds these very bytes."""
@@ -296,6 +331,13 @@ class StorageSync:
         theirs, info = self._store.head(move.key), self._lake.head(move.key)
         held = theirs.sha256 or self._store.digest(move.key)
         return move if (theirs.size, held, info.modified_at) == (move.size, move.sha256, move.modified_at) else None
+
+
+def _announced(copies: Copies, moves: Iterator[Move]) -> Iterator[Move]:
+    """Yield the moves, each after the ledger knows that it may be under way: what is sent is not merged any more."""
+    while batch := list(islice(moves, SETTLE_EVERY)):
+        copies.announce(move.key for move in batch if move.kind != "download")
+        yield from batch
 
 
 def _bytes_moved(move: Move | Sent) -> int:

@@ -61,6 +61,10 @@ class Throttle:
         stop.wait(max(0.0, starts - time.monotonic()))
 
 
+class _NotBegunError(Exception):
+    """A job waited for its turn when the end was called."""
+
+
 class Transfers(Generic[J, R]):
     """Runs jobs in threads and hands out their results in this thread.
 
@@ -113,6 +117,8 @@ class Transfers(Generic[J, R]):
         self._throttle.wait_for(size, self._stop)
         taken = self._budget.take(size)
         try:
+            if self._stop.is_set():
+                raise _NotBegunError
             return self._work(job)
         finally:
             self._budget.give_back(taken)
@@ -124,6 +130,8 @@ class Transfers(Generic[J, R]):
             future = done.popleft()
             job = waiting.pop(future)
             error = future.exception()
+            if isinstance(error, _NotBegunError):
+                continue
             if error is not None and not isinstance(error, Exception):
                 raise error
             yield job, error if isinstance(error, Exception) else future.result()

@@ -12,8 +12,8 @@ from daedalus.storage.base import ObjectInfo
 from daedalus.storage.clouds import MemoryStorage
 from daedalus.storage.ledger import Ledger
 from daedalus.storage.local import LocalStorage
-from daedalus.storage.lock import exclusive
-from daedalus.storage.sync import LOCK_NAME, StorageSync
+from daedalus.storage.lock import LAKE_LOCK, exclusive
+from daedalus.storage.sync import StorageSync
 from daedalus.testing.clock import FakeClock
 from tests.unit.storage.lakes import OLD, PATHS, SILVER, contents, make_lake, segment_key, write
 
@@ -61,11 +61,11 @@ def test_everything_goes_up_once(lake: LocalStorage, store: CountingStorage) -> 
     report = StorageSync(lake, store, PATHS).run("upload")
     assert (report.uploaded.files, report.is_clean) == (6, True)
     assert held(store) == contents(lake)
-    assert store.calls == {"put": 6, "head": 6, "list": 3}
+    assert store.calls == {"put": 6, "head": 6, "list": 2}
     store.calls.clear()
     report = StorageSync(lake, store, PATHS).run("upload")
     assert (report.unchanged.files, report.uploaded.files) == (6, 0)
-    assert store.calls == {"list": 2}, "nothing is sent or asked again but the listing"
+    assert store.calls == {"list": 1}, "nothing is sent or asked again but the listing"
     store.calls.clear()
     assert StorageSync(lake, store, PATHS, trust_ledger=True).run("upload").unchanged.files == 6
     assert not store.calls
@@ -234,5 +234,5 @@ def test_a_run_ends_when_told_to(lake: LocalStorage, store: CountingStorage) -> 
 
 
 def test_one_sync_at_a_time(lake: LocalStorage, store: CountingStorage) -> None:
-    with exclusive(lake.base_dir / LOCK_NAME, "sync"), pytest.raises(StorageError, match="another sync"):
+    with exclusive(lake.base_dir / LAKE_LOCK, "sync"), pytest.raises(StorageError, match="another sync"):
         StorageSync(lake, store, PATHS).run("upload")
