@@ -133,7 +133,7 @@ def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _stop_on_signals() -> threading.Event:
-    """Return what Ctrl-C and SIGTERM set: transfers at work are finished, then it ends; a second one ends it at once."""
+    """Return what Ctrl-C and SIGTERM set: transfers at work are finished, then it ends; a second one ends it now."""
     stop = threading.Event()
 
     def end(number: int, _: object) -> None:
