@@ -1,6 +1,7 @@
 """Every key reaches the code that it names, and what the wiring hands out fits the constructors."""
 
 import inspect
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -25,10 +26,10 @@ FUNCTIONS = {
     "pipeline": wiring.pipeline_options,
     "features": wiring.feature_options,
     "bars": wiring.bar_options,
-    "features on": lambda c: wiring.require_enabled(c, "orderbook"),
+    **{f"{table} on": partial(wiring.require_enabled, transform=table) for table in wiring.TABLES},
     "bars on": lambda c: wiring.require_enabled(c, "bars"),
     "input": lambda c: wiring.input_options(c, "coinbase"),
-    "features out": lambda c: wiring.output_options(c, "coinbase", "orderbook"),
+    **{f"{table} out": partial(wiring.output_options, source="coinbase", transform=table) for table in wiring.TABLES},
     "bars out": lambda c: wiring.output_options(c, "coinbase", "bars"),
     "paths": lambda c: wiring.etl_paths(c, "coinbase"),
     "sync": sync_options.sync_options,
@@ -97,7 +98,7 @@ def test_paths_are_those_of_the_etl() -> None:
     paths = wiring.etl_paths(config, "coinbase")
     assert read.bronze("trades") == paths.bronze / "trades"
     assert read.bronze("trades").local_path == wiring.recording_path(config, "coinbase") / "trades"
-    assert read.silver("orderbook") == written.silver("orderbook") == paths.silver
+    assert read.silver("orderbook") == written.silver("orderbook") == paths.silver["orderbook"]
     assert written.gold() == paths.gold
 
 

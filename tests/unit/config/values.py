@@ -26,6 +26,7 @@ VALUES: dict[str, list[Any]] = {
     "ccxt.exchanges.{id}.record": [["frames"], ["trades", "l2"]],
     "ccxt.exchanges.{id}.ws_url": ["ws://127.0.0.1:8765", "wss://example.com"],
     "ccxt.exchanges.{id}.rest_url": ["http://127.0.0.1:8765", "https://example.com/api"],
+    "ccxt.exchanges.{id}.stall_timeouts": [{"orderbook": 30.0}, {"trades": None, "ticker": 60.0}],
     "ccxt.exchanges.{id}.options": [{"a": 1}, {"b": True}],
     "ingestion.partition_by": LAYOUTS,
     "etl.channels.orderbook.partition_cols": LAYOUTS,

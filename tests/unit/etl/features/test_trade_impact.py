@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from daedalus.etl.features.config import FeatureConfig
+from daedalus.etl.features.registry import families
 from tests.references.markets import Deal, Row, touch
 from tests.unit.etl.features.helpers import column
 
@@ -90,8 +92,8 @@ def test_auto_takes_a_fiftieth_of_the_day_before_when_a_bucket_opens() -> None:
 
 
 def test_vpin_is_not_there_when_switched_off() -> None:
-    with pytest.raises(KeyError):
-        column([touch(0.0, 99.0, 101.0)], "vpin", enable_vpin=False)
+    declared = families(FeatureConfig(feature_set="full", enable_vpin=False))
+    assert not [c.name for family in declared for c in family.columns if c.name.startswith("vpin")]
 
 
 def seen(rows: list[Row], deals: list[Deal]) -> list[float]:

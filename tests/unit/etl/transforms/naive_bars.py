@@ -89,7 +89,7 @@ def one_bar(start: int, end: int, inside: list[Any], before: list[Any], bars: li
 
 
 def div(x: float, y: float) -> float | None:
-    return x / y if y else NULL
+    return x / y if y and math.isfinite(x / y) else NULL
 
 
 def time_weighted(rows: list[Any], key: str, start: int, end: int) -> float | None:
