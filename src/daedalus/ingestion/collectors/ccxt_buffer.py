@@ -52,11 +52,12 @@ class EventBuffer:
     def commit(self) -> None:
         """End a frame: what was appended since the last time becomes visible to the driver."""
         events, counted = self._events, self._counted
-        if len(events) == counted:
+        new = len(events) - counted
+        if not new:
             return
-        for event in events[counted:] if counted else events:
-            self._bytes += event_bytes(event)
-        self._counted = len(events)
+        # One event a frame is what most frames make.
+        self._bytes += event_bytes(events[-1]) if new == 1 else sum(map(event_bytes, events[counted:]))
+        self._counted = counted + new
         if not counted:
             self._filled.set()
         if self._bytes >= self._bytes_max:

@@ -151,7 +151,7 @@ class TapClient(Client):  # type: ignore[misc]
         CALL.set(None)
         hooks, buffer, connection = self.hooks, self.hooks.buffer, self.connection
         try:
-            while not self.closed():
+            while True:
                 if buffer.is_full:
                     await buffer.room()
                 message = await connection.receive()
@@ -167,8 +167,6 @@ class TapClient(Client):  # type: ignore[misc]
                     self.handle_message(message)
         except Exception as error:
             self.on_error(ConnectionOverError(f"{type(error).__name__}: {error}"))
-        else:
-            self.on_close(1006)
 
     def _over(self, message: Any) -> None:
         if self.connection.close_code == 1009 and message.type is WSMsgType.ERROR:

@@ -6,7 +6,7 @@ Imports CCXT: import this module only where it is needed.
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from math import inf
+from sys import float_info
 from typing import Any, Literal
 
 from ccxt.async_support.base.ws import order_book, order_book_side
@@ -84,16 +84,16 @@ class QuickSide:
     def store_all(self, deltas: Iterable[Sequence[Any]]) -> None:
         """Set levels from [price, size, ...] texts; a size of 0 removes. Raises `MalformedError` for what is none."""
         levels: list[Any] = self  # type: ignore[assignment]
-        keys, number, log = self._index, self.number, self.log
+        keys, number, log, find, highest = self._index, self.number, self.log, bisect_left, float_info.max
         sign = 1.0 if number else -1.0
         for delta in deltas:
             price, size = float(delta[0]), float(delta[1])
-            if not (-inf < price < inf and 0.0 <= size < inf):
+            if not (-highest <= price <= highest and 0.0 <= size <= highest):
                 raise MalformedError(f"level {delta!r:.80} is not a price and a size")
             if log is not None:
                 log.append((number, price, size))
             key = sign * price
-            at = bisect_left(keys, key)
+            at = find(keys, key)
             known = at < len(keys) and keys[at] == key
             if not size:
                 if known:

@@ -170,7 +170,7 @@ class OkxCheck(_Numbers):
 
     def feed(self, text: str) -> Hole | None:
         """Take a frame; return the hole before it."""
-        if '"books' not in text[:160]:
+        if text.find('"books', 0, 160) < 0:
             return None
         try:
             envelope = _decode_okx(text)
@@ -181,14 +181,14 @@ class OkxCheck(_Numbers):
             return None
         key = f"{arg.channel}:{arg.instId}"
         for book in envelope.data:
-            last = self._last.get(key)
-            if book.seqId is None or book.prevSeqId is None:
+            number, previous, last = book.seqId, book.prevSeqId, self._last.get(key)
+            if number is None or previous is None:
                 continue
-            if book.seqId == last != book.prevSeqId and book.prevSeqId != -1:
+            if number == last != previous and previous != -1:
                 return REPEATED
-            self._last[key] = book.seqId
-            if last is not None and book.prevSeqId not in (-1, last):
-                hole = Hole((BOOK,), arg.instId, None, f"prevSeqId {book.prevSeqId} where {last} was due")
+            self._last[key] = number
+            if last is not None and previous != last and previous != -1:
+                hole = Hole((BOOK,), arg.instId, None, f"prevSeqId {previous} where {last} was due")
         return hole
 
 

@@ -332,6 +332,7 @@ class Session:
         clock, tap = self._clock, self.tap
         now = clock.now_ns()
         text = data if isinstance(data, str) else text_of(data)
+        is_json, is_long = text[:1] in ("{", "["), len(text) > CONTROL_MAX
         tap.begin(text, now)
         self._count.frames += 1
         try:
@@ -346,7 +347,7 @@ class Session:
                     self.react.hole(client, hole)
             if self._frames_only and self._names.is_done_with(text):
                 return
-            if text[:1] not in ("{", "[") and len(text) > CONTROL_MAX:
+            if is_long and not is_json:
                 raise MalformedError("a frame that is no JSON")
             self.is_handling = True
             client.handle(data)
@@ -355,7 +356,7 @@ class Session:
         finally:
             self.is_handling = False
             client.heard_ns, client.lastPong = now, now // 1_000_000
-            if len(text) > CONTROL_MAX or text[:1] in ("{", "["):
+            if is_long or is_json:
                 client.heard = clock.monotonic()
             tap.end()
 
@@ -373,16 +374,15 @@ class Session:
         """Take a book that has changed."""
         call = client.calls.get(message_hash)
         symbol = book["symbol"] or (call.symbol_in(message_hash) if call else "")
-        is_stale = symbol in self.tap.books.invalid and getattr(book, "stale", False)
-        if client.check is not None and not is_stale:
-            problem = client.check.verify(book)
-            if problem is not None:
-                self._count.checksums_failed += 1
-                self.react.broken(symbol, "checksum", problem)
-                return
-        loading, nonce = LOADING.get(), client.check.nonce if client.check is not None else None
+        check, invalid = client.check, self.tap.books.invalid
+        is_stale = symbol in invalid and getattr(book, "stale", False)
+        if check is not None and not is_stale and (problem := check.verify(book)) is not None:
+            self._count.checksums_failed += 1
+            self.react.broken(symbol, "checksum", problem)
+            return
+        loading, nonce = LOADING.get(), check.nonce if check is not None else None
         self.tap.book(symbol, book, message_hash, nonce, loading.came_ns if loading is not None else None)
-        if symbol not in self.tap.books.invalid:
+        if self._frames_only and symbol not in invalid:
             self._seen(symbol, "orderbook")
 
     def _seen(self, symbol: str, channel: str) -> None:

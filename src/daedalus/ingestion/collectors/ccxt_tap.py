@@ -90,14 +90,16 @@ class Tap:
         """Begin a frame; what follows until `end` came with it."""
         self.frame_number += 1
         self._now, self._text, self._is_past = now, text, None
-        self.publish(now)  # Before the frame changes the books.
+        if now >= self.books.due_ns:
+            self.publish(now)  # Before the frame changes the books.
 
     def end(self) -> None:
         """End the frame."""
         if self._quoted:
             self._flush_quotes()
         self._now, self._text = None, ""
-        self._first_seen.clear()
+        if self._first_seen:
+            self._first_seen.clear()
         self.buffer.commit()
 
     @property

@@ -2,11 +2,11 @@
 
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from math import inf
-from typing import Any, Literal
+from sys import float_info
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -40,12 +40,19 @@ class Envelope(Head, gc=False):
     events: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+Price = Annotated[float, msgspec.Meta(gt=0.0, le=float_info.max)]
+Size = Annotated[float, msgspec.Meta(ge=0.0, le=float_info.max)]
+
+
 class LevelUpdate(msgspec.Struct, gc=False):
-    """One absolute size at one price. The numbers come as decimal texts; any other side than these is no message."""
+    """One absolute size at one price. The numbers come as decimal texts.
+
+    Any other side, or what is no price and no size (NaN, infinite, negative), is no message.
+    """
 
     side: Literal["bid", "offer"]
-    price_level: float
-    new_quantity: float
+    price_level: Price
+    new_quantity: Size
     event_time: str | None = None
 
 
@@ -93,10 +100,12 @@ class Counters:
 def decode_message(text: str) -> Envelope | BookMessage:
     """Read a message; those of books, nearly all, in one pass. Raises `msgspec.DecodeError` and `UnicodeError`."""
     if text.find(_BOOK, 0, _BOOK_WITHIN) >= 0:
-        with suppress(msgspec.MsgspecError):
+        try:
             message = _decode_book(text)
-            if message.channel == "l2_data" and message.type != "error":
-                return message
+        except msgspec.MsgspecError:
+            return _decode_envelope(text)
+        if message.channel == "l2_data" and message.type != "error":
+            return message
     return _decode_envelope(text)
 
 
@@ -113,15 +122,12 @@ def pack_updates(updates: list[LevelUpdate]) -> tuple[bytes, int | None]:
     text, event_time, packed_time = None, None, NO_TIME
     flat: list[float] = []
     for update in updates:
-        price, size = update.price_level, update.new_quantity
-        if not (0.0 < price < inf and 0.0 <= size < inf):
-            raise MalformedError(f"level {price!r} x {size!r} is not a price and a size")
         if update.event_time != text:
             # The changes of a message mostly share one time, and a snapshot's all do.
             text = update.event_time
             event_time = parse_rfc3339_us(text)
             packed_time = NO_TIME if event_time is None else event_time
-        flat += (packed_time, update.side == "offer", price, size)
+        flat += (packed_time, update.side == "offer", update.price_level, update.new_quantity)
     count = len(updates)
     if count > PACKED_MAX:
         return b"".join([CHANGE.pack(*flat[at : at + 4]) for at in range(0, 4 * count, 4)]), event_time

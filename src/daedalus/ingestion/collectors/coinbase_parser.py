@@ -133,17 +133,20 @@ class CoinbaseParser:
         except (msgspec.DecodeError, UnicodeError) as error:
             return [self._parse_error(text, error, now)]
         events: list[Event] = []
-        if envelope.sequence_num is not None:
-            if envelope.sequence_num < self._expected:
-                return self._went_back(envelope.sequence_num)
-            if envelope.sequence_num > self._expected:
-                events += self._sequence_gap(envelope.sequence_num, now)
-            self._expected, self._backward = envelope.sequence_num + 1, 0
+        if (number := envelope.sequence_num) is not None:
+            if number < self._expected:
+                return self._went_back(number)
+            if number > self._expected:
+                events += self._sequence_gap(number, now)
+            self._expected, self._backward = number + 1, 0
         if self._skew.is_due(now):
             self._time(envelope, now)
         since, self._last_ns = self._last_ns or now, now
         try:
-            events += self._content(envelope, now)
+            if isinstance(envelope, BookMessage):
+                events += self._l2(envelope, envelope.events, now)
+            else:
+                events += self._content(envelope, now)
         except (MalformedError, msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
             events += [
                 self._parse_error(text, error, now),
@@ -157,9 +160,7 @@ class CoinbaseParser:
         """Return the recorded (symbol, channel) pairs of some channels."""
         return ((symbol, c) for c in channels if c in self._channels for symbol in self._symbols)
 
-    def _content(self, envelope: Envelope | BookMessage, now: int) -> list[Event]:
-        if isinstance(envelope, BookMessage):
-            return self._l2(envelope, envelope.events, now)
+    def _content(self, envelope: Envelope, now: int) -> list[Event]:
         if envelope.type == "error":
             self._count.errors += 1
             self.refusal = envelope.message
@@ -277,10 +278,11 @@ class CoinbaseParser:
     def _l2(self, envelope: Head, events: Sequence[L2Event], now: int) -> list[Event]:
         out: list[Event] = []
         for event in events:
-            if event.type not in ("snapshot", "update"):
+            is_snapshot = event.type == "snapshot"
+            if not is_snapshot and event.type != "update":
                 raise MalformedError(f"l2_data event of type {event.type!r}")
             changes, event_time = pack_updates(event.updates)
-            symbol, is_snapshot = self._name(event.product_id), event.type == "snapshot"
+            symbol = self._names.get(event.product_id, event.product_id)
             market = self._markets.get(symbol)
             if market is None:
                 market = self._markets[symbol] = _Market()
