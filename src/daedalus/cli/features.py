@@ -69,10 +69,11 @@ def show(
 
 def _feature_config(config: Path | None, overrides: list[str] | None, feature_set: str | None) -> "FeatureConfig":
     """Return the features' settings, with another set if one is given."""
-    return _options(etl.load_settings(config, overrides, None, None, False), feature_set)
+    return table_options(etl.load_settings(config, overrides, None, None, False), feature_set)
 
 
-def _options(settings: "DaedalusConfig", feature_set: str | None) -> "FeatureConfig":
+def table_options(settings: "DaedalusConfig", feature_set: str | None) -> "FeatureConfig":
+    """Return the parameters of features that the settings say, with another set if one is given."""
     from daedalus.cli.wiring import feature_options
     from daedalus.etl.core.config import FeatureConfig
 
@@ -142,7 +143,7 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
         chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
         places = etl.lake(settings, source, table, trades=trades, mode=mode)
         make = functools.partial(
-            _runner(table), _options(settings, feature_set), *places, state_path=state_path, reset_states=reset_state
+            _runner(table), table_options(settings, feature_set), *places, state_path=state_path, reset_states=reset_state
         )
         execute(f"{table} features", make, chosen, RunOptions(dry_run, debug, as_json, limit, workers))
 

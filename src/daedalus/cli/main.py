@@ -25,6 +25,7 @@ from daedalus.cli import (
     state,
     sync,
     verify,
+    watch,
 )
 from daedalus.shared.errors import ConfigError, DaedalusError
 
@@ -52,6 +53,7 @@ app.command("ls")(ls.ls)
 app.command("query")(query.query)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
+app.command("watch")(watch.watch)
 app.command("bars")(bars.bars)
 app.command("demo")(demo.demo)
 app.add_typer(features.app, name="features")

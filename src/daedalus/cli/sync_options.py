@@ -62,7 +62,25 @@ def make_sync(settings: "DaedalusConfig", chosen: "FilterSpec", **more: Any) -> 
         raise ConfigError(
             "storage.sync.destination is the lake itself, or lies in it: set it, or give --destination s3://BUCKET/PREFIX"
         )
-    return StorageSync(LocalStorage(lake), store, wanted=key_filter(chosen), **sync_options(settings), **more)
+    options = {**sync_options(settings), "is_needed": needed_by_watchers(settings), **more}
+    return StorageSync(LocalStorage(lake), store, wanted=key_filter(chosen), **options)
+
+
+def needed_by_watchers(settings: "DaedalusConfig") -> Callable[[str], bool] | None:
+    """Return which segments of the lake `daedalus watch` still needs; None where it keeps no state."""
+    from daedalus.cli.wiring import watch_states
+
+    states = watch_states(settings)
+    if not settings.storage.sync.delete_after_transfer or not states.is_dir():
+        return None
+    from daedalus.etl.core.needs import NeededSegments
+    from daedalus.storage.base import Place
+    from daedalus.storage.local import as_storage
+
+    paths = settings.storage.paths
+    lake = Place(as_storage(_lake(settings)))
+    silver = Place(as_storage(open_store(settings, "etl_storage_output")))
+    return NeededSegments(lake, f"{paths.tier_raw}/ready", states, silver, paths.tier_features)
 
 
 def sync_options(settings: "DaedalusConfig") -> dict[str, Any]:

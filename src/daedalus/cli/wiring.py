@@ -239,6 +239,11 @@ def state_dir(config: "DaedalusConfig") -> Path:
     return Path(config.storage.paths.state_dir).expanduser()
 
 
+def watch_states(config: "DaedalusConfig") -> Path:
+    """Return the directory of the watchers' states, one folder a source."""
+    return state_dir(config) / "watch"
+
+
 def recording_path(config: "DaedalusConfig", source: str) -> Path:
     """Return where the writer publishes one source's segments; channels and partitions follow below."""
     return _local(config, "ingestion_storage") / config.storage.paths.tier_raw / "ready" / source

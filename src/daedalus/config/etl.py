@@ -291,7 +291,37 @@ class EtlChannels(Section):
     )
 
 
+class WatchConfig(Section):
+    """The watcher."""
+
+    interval_seconds: Annotated[Number, AfterValidator(_plain), Field(ge=0.1, le=3600)] = Field(
+        default=2, description="Seconds between two looks for new segments on a local disk."
+    )
+    store_interval_seconds: Annotated[Number, AfterValidator(_plain), Field(ge=1, le=86_400)] = Field(
+        default=30, description="Seconds between two looks where an object store is read: each is some requests a market."
+    )
+    settle_seconds: Annotated[Number, AfterValidator(_plain), Field(ge=0, le=86_400)] = Field(
+        default=60,
+        description="Seconds without a new segment after which an hour that has passed counts as over, where no later"
+        " hour shows it.",
+    )
+    tables: list[Literal["orderbook", "trades", "ticker"]] = Field(
+        default=["orderbook", "trades", "ticker"], max_length=3, description="Tables of silver to keep up to date."
+    )
+    late: Literal["recompute", "report"] = Field(
+        default="recompute",
+        description="Segments that come when their hour is over: compute again from the last checkpoint before them, or"
+        " report them and leave the rows.",
+    )
+    checkpoints: Annotated[WholeNumber, Field(ge=1, le=1000)] = Field(
+        default=24, description="Checkpoints to keep of each market: how many hours late segments may be computed back."
+    )
+
+
 class EtlConfig(Section):
     """Bronze to silver to gold."""
 
     channels: EtlChannels = Field(default=EtlChannels(), description="One section a transform.")
+    watch: WatchConfig = Field(
+        default=WatchConfig(), description="daedalus watch: features computed as segments appear."
+    )

@@ -18,7 +18,7 @@ from daedalus.etl.core.report import Chain, Failure, Forecast, Progress, Report
 from daedalus.etl.core.standing import Standing, afresh, resumed
 from daedalus.etl.core.stretches import cut
 from daedalus.etl.core.writing import FileFormat, OutputWriter, Written
-from daedalus.etl.transforms.base import Market, Output, Rows, StatefulTransform, Streams, Transform
+from daedalus.etl.transforms.base import Market, Output, Rows, StatefulTransform, Streams, Transform, channels_read
 from daedalus.etl.utils.state_manager import StateManager
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError, DaedalusError
@@ -75,7 +75,14 @@ class TransformExecutor:
         self._on_progress = on_progress or (lambda progress: None)
         self._form = FileFormat(target.partition_cols, target.compression, target.compression_level, target.mode)
 
-    def run(self, chosen: FilterSpec, limit: int | None = None, markets: Sequence[Market] | None = None) -> Report:
+    def run(
+        self,
+        chosen: FilterSpec,
+        limit: int | None = None,
+        markets: Sequence[Market] | None = None,
+        *,
+        closed_until: dt.datetime | None = None,
+    ) -> Report:
         """Process what the filter selects.
 
         Parameters
@@ -86,6 +93,8 @@ class TransformExecutor:
             Rows of each leading input of a market to stop after; None: all. The last partition is then not whole.
         markets
             Only these of the selected markets, for which `check` was called; None: all.
+        closed_until
+            Rows may still come into what ends later: it is published, and the state stays before it. None: none will.
 
         Raises
         ------
@@ -102,7 +111,7 @@ class TransformExecutor:
         for chain in chains:
             counter.market = chain.market
             try:
-                self._run_chain(_Work(chain, chosen, report, counter.begin, limit))
+                self._run_chain(_Work(chain, chosen, report, counter.begin, limit, closed_until))
             except DaedalusError as error:
                 report.failures.append(Failure(chain.market, error))
         report.seconds = self._clock.monotonic() - began
@@ -202,9 +211,10 @@ class TransformExecutor:
         for stretch in stands.left:
             rows += self._fold(work, fold.run, stretch.inputs, manifest(stretch.inputs))
             began = began or stretch.start
-            if self._states is not None:
+            if self._states is not None and (work.closed_until is None or stretch.end <= work.closed_until):
                 place = (transform.channel, chain.market, transform.fingerprint)
-                self._states.commit(*place, fold.to_bytes(), began=began, until=stretch.end, rows=rows)
+                reads = channels_read(transform)
+                self._states.commit(*place, fold.to_bytes(), began=began, until=stretch.end, rows=rows, reads=reads)
             if work.limit is not None and work.rows_in >= work.limit:
                 break
 
@@ -270,13 +280,14 @@ class _Counter:
 
 @dataclass
 class _Work:
-    """One market at work: what to read, what is selected, where to count, rows to stop after, rows read so far."""
+    """One market at work: what to read and select, where to count, what to stop after and commit, rows read so far."""
 
     chain: Chain
     chosen: FilterSpec
     report: Report
     begin: Callable[[Partition], None]
     limit: int | None
+    closed_until: dt.datetime | None
     rows_in: int = 0
 
 

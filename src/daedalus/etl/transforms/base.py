@@ -148,6 +148,11 @@ class StatefulTransform(Transform, Protocol):
         """
 
 
+def channels_read(transform: Transform) -> list[str]:
+    """Return the channels of bronze that a transform reads, sorted."""
+    return sorted({spec.channel for spec in transform.inputs if spec.layer == "bronze"})
+
+
 def arrow_field(column: Column) -> pa.Field:
     """Return the Arrow field of a column, with its unit and meaning as metadata (kept in the Parquet footer)."""
     return pa.field(column.name, arrow_type(column.dtype), metadata={"unit": column.unit, "doc": column.doc})

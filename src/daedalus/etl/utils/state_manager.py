@@ -8,7 +8,7 @@ names any more. So at any instant the head names whole checkpoints: a crash leav
 import contextlib
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -37,6 +37,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         Where its bytes are, beside the head, and their hash.
     bytes
         How many.
+    reads
+        The channels of bronze that it was computed from.
     """
 
     fingerprint: str
@@ -47,6 +49,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     file: str
     sha256: str
     bytes: int
+    reads: list[str] = []
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -132,21 +135,32 @@ class StateManager:
         began: dt.datetime,
         until: dt.datetime,
         rows: int,
+        reads: Sequence[str] = (),
     ) -> Checkpoint:
         """Add a checkpoint; what was there stays until it is whole. See `Checkpoint` for what it takes."""
         path = self.place(transform, market)
         digest = hashlib.sha256(data).hexdigest()
         body = f"{path.stem}.{digest[:16]}.bin"
-        new = Checkpoint(fingerprint, daedalus.__version__, began, until, rows, body, digest, len(data))
+        new = Checkpoint(fingerprint, daedalus.__version__, began, until, rows, body, digest, len(data), list(reads))
         head = read_head(path)
         older = [] if head is None else [one for one in head.checkpoints if one.until < until]
         kept = [new, *older][: self._keep]
-        folder = LocalStorage(path.parent)
-        folder.put(body, data, overwrite=True)
-        text = msgspec.json.format(msgspec.json.encode(Head(FORMAT, transform, market.exchange, market.symbol, kept)))
-        folder.put(path.name, text + b"\n", overwrite=True)
-        _sweep(path, {one.file for one in kept})
+        LocalStorage(path.parent).put(body, data, overwrite=True)
+        _write_head(path, Head(FORMAT, transform, market.exchange, market.symbol, kept))
         return new
+
+    def rewind(self, transform: str, market: Market, upto: dt.datetime) -> Checkpoint | None:
+        """Forget the checkpoints that have seen something from a time on; return the newest that is left.
+
+        None, and nothing is forgotten, when no checkpoint reaches back that far.
+        """
+        path = self.place(transform, market)
+        head = read_head(path)
+        kept = [] if head is None else [one for one in head.checkpoints if one.until <= upto]
+        if head is None or not kept:
+            return None
+        _write_head(path, Head(head.format, head.transform, head.exchange, head.symbol, kept))
+        return kept[0]
 
     def heads(self) -> Iterator[tuple[Path, Head]]:
         """Yield all states, sorted by path; other files beside the folders of transforms are passed over.
@@ -190,6 +204,12 @@ def read_head(path: Path) -> Head | None:
     if head.format != FORMAT:
         raise StateError(f"{path} has format {head.format}, this version reads {FORMAT}: use --reset-state")
     return head
+
+
+def _write_head(path: Path, head: Head) -> None:
+    text = msgspec.json.format(msgspec.json.encode(head))
+    LocalStorage(path.parent).put(path.name, text + b"\n", overwrite=True)
+    _sweep(path, {one.file for one in head.checkpoints})
 
 
 def _of_another(path: Path, found: Checkpoint, fingerprint: str) -> str:
