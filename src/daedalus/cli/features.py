@@ -143,7 +143,11 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
         chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
         places = etl.lake(settings, source, table, trades=trades, mode=mode)
         make = functools.partial(
-            _runner(table), table_options(settings, feature_set), *places, state_path=state_path, reset_states=reset_state
+            _runner(table),
+            table_options(settings, feature_set),
+            *places,
+            state_path=state_path,
+            reset_states=reset_state,
         )
         execute(f"{table} features", make, chosen, RunOptions(dry_run, debug, as_json, limit, workers))
 

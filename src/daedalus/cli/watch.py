@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from daedalus.config.config import DaedalusConfig
     from daedalus.etl.core.config import FeatureConfig
-    from daedalus.etl.core.following import Follower
     from daedalus.etl.core.report import Report
     from daedalus.etl.core.watching import Watcher
     from daedalus.etl.transforms.base import Market, StatefulTransform

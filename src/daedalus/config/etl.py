@@ -298,7 +298,8 @@ class WatchConfig(Section):
         default=2, description="Seconds between two looks for new segments on a local disk."
     )
     store_interval_seconds: Annotated[Number, AfterValidator(_plain), Field(ge=1, le=86_400)] = Field(
-        default=30, description="Seconds between two looks where an object store is read: each is some requests a market."
+        default=30,
+        description="Seconds between two looks where an object store is read: each is some requests a market.",
     )
     settle_seconds: Annotated[Number, AfterValidator(_plain), Field(ge=0, le=86_400)] = Field(
         default=60,

@@ -235,9 +235,7 @@ class Follower:
         first = min(starts)
         return self._states.commit(*place, state, began=first, until=first, rows=0, reads=reads).until
 
-    def _inputs(
-        self, market: Market, start: dt.datetime | None, end: dt.datetime | None
-    ) -> dict[str, list[Partition]]:
+    def _inputs(self, market: Market, start: dt.datetime | None, end: dt.datetime | None) -> dict[str, list[Partition]]:
         span = FilterSpec(market.exchange, market.symbol, start=start, end=end)
         return {spec.name: self._planner.find(spec, span) for spec in self._transform.inputs}
 
@@ -247,4 +245,3 @@ class Follower:
 
 def _mark(partition: Partition) -> int:
     return hash((partition.path.key, partition.names))
-

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from daedalus.etl.core.config import PROCESSED
 from daedalus.etl.core.consumed import names_consumed, not_consumed
 from daedalus.etl.transforms.base import Market
 from daedalus.etl.utils.state_manager import Head, StateManager
@@ -16,7 +17,8 @@ class NeededSegments:
     """Tells whether a segment of a lake is needed by the watcher of its source.
 
     It is when a market whose features follow the channel has not consumed it, or its hour is not over yet: open hours
-    are computed again from their segments. What no state is kept of needs nothing.
+    are computed again from their segments. A silver file is needed as long as segments of its hour are here: its
+    footer says which of them were consumed. What no state is kept of needs nothing.
 
     Parameters
     ----------
@@ -39,7 +41,9 @@ class NeededSegments:
         self._free: set[str] | None = None
 
     def __call__(self, key: str) -> bool:
-        """Return whether the segment under a key is needed. Keys of one folder after the other are cheapest."""
+        """Return whether the file under a key is needed. Keys of one folder after the other are cheapest."""
+        if key.startswith(f"{PROCESSED}/"):
+            return self._has_bronze(key)
         if not key.startswith(self._ready):
             return False
         folder, _, name = key.rpartition("/")
@@ -48,6 +52,23 @@ class NeededSegments:
         # What came since the folder was looked at is needed until it is looked at again.
         return self._free is not None and name not in self._free
 
+    def _has_bronze(self, key: str) -> bool:
+        """Return whether segments are here whose hour a silver file is of: it tells that they were consumed."""
+        values = parse_partition_path(key)
+        if "exchange" not in values:
+            return False
+        _, source, table, *_ = key.split("/")
+        start, end = time_span(values)
+        for head in self._heads(self._states / source, None, values):
+            span = FilterSpec(head.exchange, head.symbol, start=start, end=end)
+            roots = (self._bronze(source, channel) for channel in head.checkpoints[0].reads)
+            if head.transform == table and any(find_partitions(root, span) for root in roots):
+                return True
+        return False
+
+    def _bronze(self, source: str, channel: str) -> Place:
+        return self._lake / self._ready.rstrip("/") / source / channel
+
     def _free_in(self, folder: str) -> set[str] | None:
         """Return the segments in a folder that are not needed; None: no watcher is concerned."""
         source, channel, *_ = folder.removeprefix(self._ready).split("/")
@@ -55,19 +76,20 @@ class NeededSegments:
         heads = self._heads(self._states / source, channel, values)
         if not heads:
             return None
-        found = self._partition(self._lake / self._ready.rstrip("/") / source / channel, folder, values)
+        found = self._partition(self._bronze(source, channel), folder, values)
         if found is None:
             return set()
         free = set(found.names)
         for head in heads:
-            free -= _needed_by(head, self._silver / "processed" / source / head.transform / self._tier, found)
+            free -= _needed_by(head, self._silver / PROCESSED / source / head.transform / self._tier, found)
         return free
 
-    def _heads(self, states: Path, channel: str, values: dict[str, str | int]) -> list[Head]:
+    def _heads(self, states: Path, channel: str | None, values: dict[str, str | int]) -> list[Head]:
+        """Return the states that a partition concerns, of transforms that read the channel; None: any."""
         if not states.is_dir() or not {"exchange", "symbol"} <= values.keys():
             return []
         heads = (head for _, head in StateManager(states).heads())
-        return [h for h in heads if channel in h.checkpoints[0].reads and _concerns(h.market, values)]
+        return [h for h in heads if channel in (None, *h.checkpoints[0].reads) and _concerns(h.market, values)]
 
     def _partition(self, root: Place, folder: str, values: dict[str, str | int]) -> Partition | None:
         start, end = time_span(values)

@@ -49,15 +49,18 @@ class Watcher:
     def run(self) -> None:
         """Follow until told to stop."""
         while not self._stop.is_set():
-            try:
-                self.look()
-            except KeyboardInterrupt:
-                if not self._stop.is_set():
-                    raise
+            self.look()
             self._stop.wait(self._interval_s)
 
     def look(self) -> None:
-        """Do what there is to do now, once."""
+        """Do what there is to do now, once, or less when told to stop."""
+        try:
+            self._look()
+        except KeyboardInterrupt:
+            if not self._stop.is_set():
+                raise
+
+    def _look(self) -> None:
         began = self._clock.monotonic()
         is_late_due = began >= self._late_at
         for follower in self._followers:
