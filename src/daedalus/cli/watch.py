@@ -64,7 +64,7 @@ def watch(
     flags are wrong.
     """
     flags = {"tables": tables and f"[{tables}]", "late": late, "interval_seconds": interval}
-    flags["store_interval_seconds"] = interval
+    flags["store_interval_seconds"] = interval and max(1.0, interval)
     given = [f"etl.watch.{name}={value}" for name, value in flags.items() if value is not None]
     settings = etl.load_settings(config, [*(overrides or []), *given], input, output, debug)
     from daedalus.cli.wiring import watch_states

@@ -29,7 +29,7 @@ class NeededSegments:
     states
         Folder of the watchers' states, one folder a source.
     silver
-        Where silver is: ``processed/{source}/{table}/{tier}`` below it.
+        Where silver is, if it is not in the same lake: ``processed/{source}/{table}/{tier}`` below it.
     tier
         Folder of silver.
     """
@@ -69,6 +69,10 @@ class NeededSegments:
     def _bronze(self, source: str, channel: str) -> Place:
         return self._lake / self._ready.rstrip("/") / source / channel
 
+    def _output(self, source: str, table: str) -> Place:
+        below = f"{PROCESSED}/{source}/{table}/{self._tier}"
+        return self._lake / below if (self._lake / below).folders() else self._silver / below
+
     def _free_in(self, folder: str) -> set[str] | None:
         """Return the segments in a folder that are not needed; None: no watcher is concerned."""
         source, channel, *_ = folder.removeprefix(self._ready).split("/")
@@ -81,7 +85,7 @@ class NeededSegments:
             return set()
         free = set(found.names)
         for head in heads:
-            free -= _needed_by(head, self._silver / PROCESSED / source / head.transform / self._tier, found)
+            free -= _needed_by(head, self._output(source, head.transform), found)
         return free
 
     def _heads(self, states: Path, channel: str | None, values: dict[str, str | int]) -> list[Head]:
