@@ -22,6 +22,7 @@ from daedalus.config.etl import (
     OrderbookProcessorOptions,
     TickerChannelConfig,
     TradesChannelConfig,
+    WatchConfig,
 )
 from daedalus.config.exchanges import CcxtConfig, CcxtExchangeConfig, CoinbaseConfig, StallTimeouts
 from daedalus.config.ingestion import IngestionConfig
@@ -70,6 +71,7 @@ __all__ = [
     "SyncConfig",
     "TickerChannelConfig",
     "TradesChannelConfig",
+    "WatchConfig",
     "load_config",
     "permission_warning",
 ]
