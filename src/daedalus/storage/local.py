@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 _COPY_BYTES = 1 << 20
+# Characters of a name that its temporary one begins with: so that it is never too long.
+_STEM_MAX = 50
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -116,9 +118,18 @@ def _rename_new(temp: Path, final: Path) -> None:
     temp.unlink()
 
 
-def remove_temporaries(folder: Path) -> list[Path]:
-    """Remove what an interrupted writer left unfinished in a directory; return the names."""
+def remove_temporaries(folder: Path, begin: str = "") -> list[Path]:
+    """Remove what an interrupted writer left unfinished in a directory; return the names.
+
+    Parameters
+    ----------
+    folder
+        The directory.
+    begin
+        How the names of the files begin that were to be written; others may be a living writer's.
+    """
     left = sorted(folder.glob(f"*{TEMP_SUFFIX}")) if folder.is_dir() else []
+    left = [path for path in left if path.name.startswith(begin[:_STEM_MAX])]
     for path in left:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -161,7 +172,7 @@ def publish_stream(pieces: Iterable[bytes], final: Path, *, sha256: str | None =
     """
     make_dirs(final.parent)
     digest = hashlib.sha256()
-    temp = final.with_name(f"put.{secrets.token_hex(8)}{TEMP_SUFFIX}")
+    temp = final.with_name(f"{final.name[:_STEM_MAX]}.{secrets.token_hex(8)}{TEMP_SUFFIX}")
     try:
         with temp.open("xb") as file:
             for piece in pieces:

@@ -238,4 +238,4 @@ def _sweep(path: Path, kept: set[str]) -> None:
         if old.name not in kept:
             with contextlib.suppress(FileNotFoundError):
                 old.unlink()
-    remove_temporaries(path.parent)
+    remove_temporaries(path.parent, f"{path.stem}.")
