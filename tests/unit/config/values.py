@@ -33,6 +33,7 @@ VALUES: dict[str, list[Any]] = {
     "etl.channels.trades.partition_cols": LAYOUTS,
     "etl.channels.ticker.partition_cols": LAYOUTS,
     "etl.channels.bars.partition_cols": LAYOUTS,
+    "etl.watch.tables": [["orderbook"], ["ticker", "trades"]],
     "storage.sync.paths": [["raw/ready/coinbase"], ["processed", "imports"]],
     "etl.channels.bars.event_bars": [["tick-100"], ["volume-5", "dollar_run"]],
     "etl.channels.orderbook.processor_options.include": [["hhi_*"], ["grid_returns", "rv_60s"]],
