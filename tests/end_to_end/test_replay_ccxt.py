@@ -105,8 +105,8 @@ def lakes(request, tmp_path_factory):
     return base
 
 
-# In some runs with faults, rows of `l2` are missing on one side. Until the cause is found, all rows are compared in long
-# runs only.
+# In some runs with faults, rows of `l2` are missing on one side. Until the cause is found, all rows are compared in
+# long runs only.
 @pytest.mark.soak
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_every_row_of_every_typed_channel_is_the_same(lakes, exchange):
