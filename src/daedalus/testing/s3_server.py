@@ -15,6 +15,10 @@ from urllib.request import urlopen
 
 import msgspec
 
+from daedalus.shared.errors import StorageError
+from daedalus.storage.clouds import S3Storage
+from daedalus.storage.retry import RetryPolicy
+
 #: The credentials of the server, and the bucket that it makes.
 ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "test-secret-key", "lake"
 _READY_S = 60.0
@@ -195,11 +199,17 @@ def _is_free(port: int) -> bool:
 
 
 def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server answers and has made its bucket, which it does a moment later."""
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1):
-                return True
+                pass
+            options = S3Server(process.pid, port).options()
+            next(S3Storage(**options, policy=RetryPolicy(attempts=1)).list(), None)  # type: ignore[arg-type]
+            return True
+        except StorageError:
+            time.sleep(0.05)
         except (URLError, OSError):
             time.sleep(0.05)
     return False
