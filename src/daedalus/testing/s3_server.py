@@ -10,12 +10,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import msgspec
 
-from daedalus.shared.errors import StorageError
+from daedalus.shared.errors import DeniedError, StorageError
 from daedalus.storage.clouds import S3Storage
 from daedalus.storage.retry import RetryPolicy
 
@@ -95,11 +94,15 @@ def start(folder: Path, config: Path | None = None) -> S3Server:
             process = subprocess.Popen(
                 _command(folder, ports, config), env=_environment(config), stdout=log, stderr=log, cwd=folder
             )
-        if _answers(ports["s3"], process):
-            _started[process.pid] = process
-            return S3Server(process.pid, ports["s3"])
-        process.kill()
-        process.wait()
+        server = S3Server(process.pid, ports["s3"])
+        _started[process.pid] = process
+        try:
+            if _answers(server, process, config):
+                return server
+        except BaseException:
+            server.stop()
+            raise
+        server.stop()
     raise RuntimeError(f"SeaweedFS does not start: see {folder / 'weed.log'}")
 
 
@@ -198,18 +201,19 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+def _answers(server: S3Server, process: subprocess.Popen[bytes], config: Path | None) -> bool:
     """Wait until the server answers and has made its bucket, which it does a moment later."""
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1):
+            with urlopen(f"{server.endpoint_url}/healthz", timeout=1):
                 pass
-            options = S3Server(process.pid, port).options()
-            next(S3Storage(**options, policy=RetryPolicy(attempts=1)).list(), None)  # type: ignore[arg-type]
+            next(S3Storage(**server.options(), policy=RetryPolicy(attempts=1)).list(), None)  # type: ignore[arg-type]
             return True
-        except StorageError:
+        except DeniedError:
+            if config:  # Its identities are not those of `options`; that it refuses them is an answer.
+                return True
             time.sleep(0.05)
-        except (URLError, OSError):
+        except (StorageError, OSError):
             time.sleep(0.05)
     return False
