@@ -62,17 +62,24 @@ def make_sync(settings: "DaedalusConfig", chosen: "FilterSpec", **more: Any) -> 
         raise ConfigError(
             "storage.sync.destination is the lake itself, or lies in it: set it, or give --destination s3://BUCKET/PREFIX"
         )
-    options = {**sync_options(settings), "is_needed": needed_by_watchers(settings), **more}
+    options = {**sync_options(settings), "is_needed": needed_here(settings), **more}
     return StorageSync(LocalStorage(lake), store, wanted=key_filter(chosen), **options)
 
 
-def needed_by_watchers(settings: "DaedalusConfig") -> Callable[[str], bool] | None:
-    """Return which segments of the lake `daedalus watch` still needs; None where it keeps no state."""
+def needed_here(settings: "DaedalusConfig") -> Callable[[str], bool]:
+    """Return which files of the lake stay, copied or not: manifests, and the segments that `daedalus watch` needs."""
+    by_watchers = _needed_by_watchers(settings)
+    # Without its manifest, a recording that was imported would be imported again.
+    manifests = (f"{settings.storage.paths.tier_raw}/imports/", "manifests/")
+    return lambda key: key.startswith(manifests) or by_watchers(key)
+
+
+def _needed_by_watchers(settings: "DaedalusConfig") -> Callable[[str], bool]:
     from daedalus.cli.wiring import watch_states
 
     states = watch_states(settings)
     if not settings.storage.sync.delete_after_transfer or not states.is_dir():
-        return None
+        return lambda key: False
     from daedalus.etl.core.needs import NeededSegments
     from daedalus.storage.base import Place
     from daedalus.storage.local import as_storage
@@ -94,8 +101,6 @@ def sync_options(settings: "DaedalusConfig") -> dict[str, Any]:
         "trust_ledger": options.trust_ledger,
         "delete_after_transfer": options.delete_after_transfer,
         "keep_local_hours": options.keep_local_hours,
-        # Without its manifest, a recording that was imported would be imported again.
-        "is_needed": lambda key: key.startswith((f"{settings.storage.paths.tier_raw}/imports/", "manifests/")),
     }
 
 

@@ -14,7 +14,7 @@ EXIT_FAILED = 1
 
 
 def print_plan(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec", as_json: bool) -> None:
-    """Print what a sync would move, by kind and folder; exit with a code when there are conflicts."""
+    """Print what a sync would move, by kind and folder; exit with a code when not all could be."""
     from daedalus.cli.sync_options import make_sync, rows_of
 
     moves, report = make_sync(settings, chosen).plan(direction)
@@ -28,7 +28,9 @@ def print_plan(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec",
 
         names = ("kind", "folder", "files", "rows", "bytes")
         found = [dict(zip(names, (*key, *line), strict=True)) for key, line in sorted(table.items())]
-        typer.echo(msgspec.json.encode({"moves": found, "conflicts": report.conflicts}).decode())
+        typer.echo(
+            msgspec.json.encode({"moves": found, "conflicts": report.conflicts, "failures": report.failures}).decode()
+        )
     else:
         for (kind, folder), (files, rows, size) in sorted(table.items()):
             typer.echo(f"{kind:<9} {folder:<44} {files:>8,} files {rows:>14,} rows {size:>16,} bytes")
@@ -37,7 +39,7 @@ def print_plan(settings: "DaedalusConfig", direction: Any, chosen: "FilterSpec",
             f"would move {len(moves):,} files, {sum(m.size for m in moves):,} bytes; "
             f"{report.unchanged.files + report.adopted.files:,} are equal on both sides; nothing was done"
         )
-    if report.conflict_count:
+    if not report.is_clean:
         raise typer.Exit(EXIT_FAILED)
 
 

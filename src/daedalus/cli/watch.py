@@ -96,24 +96,22 @@ def _watcher(
     stop: threading.Event,
     told: "_Told",
 ) -> "Watcher":
+    from daedalus.cli.wiring import watch_options
     from daedalus.etl.core.following import Follower, FollowRules
     from daedalus.etl.core.watching import Watcher, interrupt_on
     from daedalus.etl.utils.state_manager import StateManager
     from daedalus.shared.clock import SystemClock
 
-    options, clock = settings.etl.watch, SystemClock()
-    rules = FollowRules(options.late, options.settle_seconds)
-    followers: list[Follower] = []
-    is_local = True
-    for table in options.tables:
+    is_local = etl.lake(settings, source, "orderbook")[0].bronze("orderbook").local_path is not None
+    options, clock = watch_options(settings, is_local), SystemClock()
+    rules, followers = FollowRules(**options["rules"]), list[Follower]()
+    for table in options["tables"]:
         read, write = etl.lake(settings, source, table)
-        is_local = read.bronze(table).local_path is not None
         transform = _transforms()[table](table_options(settings, feature_set))
-        kept = StateManager(states, options.checkpoints)
+        kept = StateManager(states, options["checkpoints"])
         follower = Follower(transform, read, write, kept, rules, clock=clock, on_progress=interrupt_on(stop))
         followers.append(follower)
-    seconds = options.interval_seconds if is_local else options.store_interval_seconds
-    return Watcher(followers, interval_s=seconds, clock=clock, stop=stop, told=told)
+    return Watcher(followers, interval_s=options["interval_s"], clock=clock, stop=stop, told=told)
 
 
 def _transforms() -> "dict[str, Callable[[FeatureConfig], StatefulTransform]]":

@@ -244,6 +244,17 @@ def watch_states(config: "DaedalusConfig") -> Path:
     return state_dir(config) / "watch"
 
 
+def watch_options(config: "DaedalusConfig", is_local: bool) -> dict[str, Any]:
+    """Return what a watcher is made of: its tables, its rules, the seconds between two looks, states kept."""
+    options = config.etl.watch
+    return {
+        "tables": options.tables,
+        "rules": {"late": options.late, "settle_s": options.settle_seconds},
+        "interval_s": options.interval_seconds if is_local else options.store_interval_seconds,
+        "checkpoints": options.checkpoints,
+    }
+
+
 def recording_path(config: "DaedalusConfig", source: str) -> Path:
     """Return where the writer publishes one source's segments; channels and partitions follow below."""
     return _local(config, "ingestion_storage") / config.storage.paths.tier_raw / "ready" / source

@@ -1,6 +1,7 @@
 """The object stores by name. Constructors take plain values; secrets among them are kept out of every text."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ class S3Storage(ObjectStorage):
     bucket, prefix
         Where; the prefix is put before every key.
     endpoint_url
-        Address of a compatible store; None means AWS.
+        Address of a compatible store; None uses ``AWS_ENDPOINT_URL``, without which it is AWS.
     region
         None leaves it to ``AWS_REGION``, else us-east-1.
     access_key_id, secret_access_key, session_token
@@ -63,6 +64,7 @@ class S3Storage(ObjectStorage):
         multipart_bytes: int = MULTIPART_BYTES,
     ) -> None:
         url, policy = _url("s3", bucket, prefix), policy or RetryPolicy()
+        endpoint_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or None
         keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
         places = {"endpoint": endpoint_url, "region": region}
         given = {name: value for name, value in places.items() if value is not None}

@@ -74,6 +74,10 @@ class Copies:
         )
         return Copy(*rows[0]) if rows else None
 
+    def is_empty(self) -> bool:
+        """Return whether nothing is known to have been copied there, ever."""
+        return not self._ledger.rows("SELECT 1 FROM copies WHERE store = ? LIMIT 1", (self._store,))
+
     def sealed(self, key: str) -> str | None:
         """Return the SHA-256 that a segment had when it was sealed; None when that is not known, or it is none."""
         entry = self._ledger.get(key) if is_segment(key) else None

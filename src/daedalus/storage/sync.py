@@ -114,7 +114,7 @@ class StorageSync:
         make_dirs(self._staging)
         with exclusive(self._lake.base_dir / LAKE_LOCK, "sync or compaction"), Ledger(self._lake.base_dir) as ledger:
             remove_temporaries(self._staging)
-            copies = Copies(ledger, self._store.url, clock=self._clock)
+            copies = self._copies(ledger)
             moves = _announced(copies, self._moves(copies, direction, report))
             sent = self._perform(moves, self._move, report)
             while batch := list(islice(sent, SETTLE_EVERY)):
@@ -130,9 +130,9 @@ class StorageSync:
         self._check_lake(direction)
         base = self._lake.base_dir
         with TemporaryDirectory() as nothing, Ledger(base if base.is_dir() else Path(nothing)) as ledger:
-            copies = Copies(ledger, self._store.url, clock=self._clock)
+            copies = self._copies(ledger)
             here = list[Move]()
-            for settled in self._perform(self._moves(copies, direction, report), self._compare, report):
+            for settled in self._perform(self._moves(copies, direction, report), self._foresee, report):
                 if isinstance(settled, Move):
                     moves.append(settled)
                 else:
@@ -150,6 +150,16 @@ class StorageSync:
         base = self._lake.base_dir
         if direction == "upload" and not base.is_dir():
             raise NotFoundError(f"there is no lake in {base}: check --source, and that its disk is mounted")
+
+    def _copies(self, ledger: Ledger) -> Copies:
+        """Return what is known of the store. One on a disk that is not mounted would fill up the disk beneath it."""
+        copies, store = Copies(ledger, self._store.url, clock=self._clock), self._store
+        if isinstance(store, LocalStorage) and not store.base_dir.is_dir() and not copies.is_empty():
+            raise NotFoundError(
+                f"{store.base_dir} is gone, to which files were copied before: mount its disk; if it was removed on"
+                f" purpose, create it (mkdir -p {store.base_dir}) and all goes there again"
+            )
+        return copies
 
     # What is to be done.
 
@@ -271,13 +281,23 @@ class StorageSync:
         except NotFoundError:
             return replace(move, kind="upload")
         held = theirs.sha256 or self._store.digest(move.key)
-        if move.sha256 is not None and ours != move.sha256:
-            raise CorruptError(f"{self._lake.local_path(move.key)} is damaged: it is not what was sealed")
+        self._check_sealed(move, ours)
         if held == ours:
             return copy_of(theirs, ours, move.modified_at)
         if held == move.before:
             return replace(move, kind="replace", sha256=ours)
         raise AlreadyExistsError(f"here it has SHA-256 {ours[:12]}..., in {self._store.url} {held[:12]}...")
+
+    def _foresee(self, move: Move) -> Move | Copy:
+        """Find out what would become of a move; a damaged segment would not go up."""
+        settled = self._compare(move)
+        if isinstance(settled, Move) and settled.kind == "upload" and settled.sha256 is not None:
+            self._check_sealed(settled, self._lake.digest(settled.key))
+        return settled
+
+    def _check_sealed(self, move: Move, ours: str) -> None:
+        if move.sha256 is not None and ours != move.sha256:
+            raise CorruptError(f"{self._lake.local_path(move.key)} is damaged: it is not what was sealed")
 
     def _send(self, move: Move) -> Sent:
         if move.kind == "replace" and self._store.head(move.key).sha256 not in (move.before, move.sha256):

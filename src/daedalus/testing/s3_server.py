@@ -206,7 +206,7 @@ def _answers(server: S3Server, process: subprocess.Popen[bytes], config: Path | 
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urlopen(f"{server.endpoint_url}/healthz", timeout=1):
+            with urlopen(f"http://127.0.0.1:{server.port}/healthz", timeout=1):
                 pass
             next(S3Storage(**server.options(), policy=RetryPolicy(attempts=1)).list(), None)  # type: ignore[arg-type]
             return True

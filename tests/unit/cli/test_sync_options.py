@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from daedalus.cli.sync_options import compact_first, make_sync, sync_options, synced_paths
+from daedalus.cli.sync_options import compact_first, make_sync, needed_here, synced_paths
 from daedalus.config.config import DaedalusConfig, load_config
 from daedalus.etl.core.config import FilterSpec
 from daedalus.shared.errors import ConfigError
@@ -21,7 +21,7 @@ def settings(tmp_path: Path, **sync: object) -> DaedalusConfig:
 def test_manifests_of_imports_are_synced_and_stay(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     assert synced_paths(chosen) == ["raw/ready", "processed", "raw/imports", "manifests"]
-    is_needed = sync_options(chosen)["is_needed"]
+    is_needed = needed_here(chosen)
     assert is_needed("raw/imports/binance/0123.json")
     assert not is_needed("raw/ready/binance/trades/a.parquet")
 

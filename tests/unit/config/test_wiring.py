@@ -38,6 +38,7 @@ FUNCTIONS = {
         (stores.section(c, name).backend, *(stores.store_options(c, name, backend) for backend in BACKENDS))
         for name in STORES
     ],
+    "watch": lambda c: [wiring.watch_options(c, is_local) for is_local in (True, False)],
     "state": wiring.state_dir,
     "logs": wiring.logging_options,
 }
@@ -62,6 +63,10 @@ def load(flags: dict[str, object]) -> DaedalusConfig:
 def test_every_key_changes_what_it_names(key: Key) -> None:
     before, after = load({}), load({flag_of(key): other_value(key)})
     assert everything(before) != everything(after), f"{name_of(key)} changes nothing"
+
+
+def test_equal_settings_make_equal_things() -> None:
+    assert everything(load({})) == everything(load({})), "so the test above would pass for any key"
 
 
 def parameters(constructor: type) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daedalus.shared.errors import NotFoundError
+from daedalus.shared.errors import ConfigError, NotFoundError
 from daedalus.storage.clouds import S3Storage
 from daedalus.storage.retry import RetryPolicy
 
@@ -93,3 +93,15 @@ def test_own_keys_are_not_mixed_with_a_token_of_the_environment(
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-other-keys")
     assert used(machine, access_key_id="own", secret_access_key="s") == ("own@us-east-1", "")
+
+
+def test_the_address_of_the_environment(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", machine.url)
+    store = S3Storage("lake", policy=RetryPolicy(attempts=1), access_key_id="own", secret_access_key="s")
+    with pytest.raises(NotFoundError):
+        store.get("a")
+    assert machine.seen
+    assert store.scan_options()["aws_endpoint"] == machine.url
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.lan:9000")
+    with pytest.raises(ConfigError, match="http:// to store"):
+        S3Storage("lake")

@@ -32,6 +32,33 @@ def counted(report: SyncReport) -> Counter[str]:
     return Counter({kind: files for kind, name in names.items() if (files := getattr(report, name).files)})
 
 
+def test_a_plan_knows_what_is_damaged(tmp_path: Path) -> None:
+    make_lake(tmp_path / "lake", journals=2)
+    lake, store = LocalStorage(tmp_path / "lake"), MemoryStorage()
+    path = lake.local_path(next(info.key for info in lake.list("raw/ready")))
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(bytes(data))
+    sync = StorageSync(lake, store, PATHS)
+    moves, foreseen = sync.plan("upload")
+    done = sync.run("upload")
+    assert (foreseen.failure_count, done.failure_count) == (1, 1)
+    assert path.name in foreseen.failures[0]
+    assert len(moves) == done.uploaded.files
+
+
+def test_a_disk_that_is_not_mounted_is_not_filled_up_beneath(tmp_path: Path) -> None:
+    lake, disk = make_random(tmp_path / "lake", 2), LocalStorage(tmp_path / "disk" / "copy")
+    assert StorageSync(lake, disk, PATHS).run("upload").uploaded.files == 3
+    (tmp_path / "disk").rename(tmp_path / "elsewhere")
+    for ask in (StorageSync(lake, disk, PATHS).run, StorageSync(lake, disk, PATHS).plan):
+        with pytest.raises(NotFoundError, match="mount its disk"):
+            ask("upload")
+    assert not (tmp_path / "disk").exists()
+    (tmp_path / "disk" / "copy").mkdir(parents=True)
+    assert StorageSync(lake, disk, PATHS).run("upload").uploaded.files == 3
+
+
 @pytest.mark.parametrize("ledger_is_lost", [False, True])
 def test_a_plan_knows_what_would_be_removed(ledger_is_lost: bool, tmp_path: Path) -> None:
     lake, store = make_random(tmp_path / "lake", 5), MemoryStorage()
