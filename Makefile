@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check bench soak clean lock help FORCE
+.PHONY: setup demo test check bench soak site clean lock help FORCE
 
 help: ## list the targets
 	@echo "Daedalus: make TARGET [ARGS=...]"
@@ -41,12 +41,16 @@ bench: $(STAMP) ## run the benchmarks, or those named in ARGS
 soak: $(STAMP) ## run the long tests
 	@$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS) || { [ $$? -eq 5 ] && echo "soak: there are no such tests"; }
 
+site: $(STAMP) ## build the guides and the API reference as web pages (site/)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site: open site/index.html"
+
 lock: $(STAMP) ## write constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@BIN=$(BIN) sh scripts/lock.sh $(ARGS)
 
-clean: ## remove .venv, caches, temp/, data/demo/ and build output; recordings stay
-	@echo "clean: removing .venv, caches, temp/, data/demo/ and build output (anything else in data/ stays)"
-	@rm -rf $(VENV) temp data/demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+clean: ## remove .venv, caches, temp/, data/demo/, site/ and build output; recordings stay
+	@echo "clean: removing .venv, caches, temp/, data/demo/, site/ and build output (anything else in data/ stays)"
+	@rm -rf $(VENV) temp data/demo site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The stamp is written last and holds the folder that .venv was made for. So an interrupted set-up and a checkout that
