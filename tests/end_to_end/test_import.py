@@ -1,6 +1,5 @@
-"""`daedalus import` of real recordings: the reference numbers, twice, after `kill -9`, and beside a live recording."""
+"""`daedalus import` of real recordings: the reference numbers, twice, and after `kill -9`."""
 
-import asyncio
 import json
 import os
 import signal
@@ -215,61 +214,6 @@ def test_killed_in_the_middle_and_run_again(tmp_path, recordings):
         lakes = [read_channel(tmp_path / name, channel, "coinbase-exchange") for name in ("whole", "lake")]
         assert lakes[0].equals(lakes[1]), channel
     assert unfinished(tmp_path / "lake") == []
-
-
-async def live_events(source):
-    """Record through the real CCXT client from the sandbox until the recording ends."""
-    from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
-    from daedalus.sandbox.server import SandboxServer
-    from daedalus.shared.errors import TransientCollectorError
-
-    async with SandboxServer("binance", source, close_at_end=True) as server:
-        collector = CcxtCollector(
-            "binance",
-            channels={name: ["BTC/USDT"] for name in ("watchTrades", "watchOrderBook", "watchBidsAsks")},
-            record=("ticker", "trades", "l2", "orderbook"),
-            orderbook_interval_ms=0,
-            ws_url=server.url,
-            rest_url=server.url.replace("ws:", "http:"),
-        )
-        events = []
-        with pytest.raises(TransientCollectorError):
-            async with asyncio.timeout(60):
-                async for some in collector.events():
-                    events += some
-    return events
-
-
-def test_importing_is_recording_live(tmp_path, recordings, cli):
-    """What was recorded live is what was imported; live, a socket begins when it has subscribed and ends with any."""
-    import gzip
-
-    import msgspec
-
-    from daedalus.ingestion.writers.columns import record_batches
-    from daedalus.sandbox.capture import CaptureSource
-
-    raw = gzip.decompress((recordings / "binance_raw" / "spot_btcusdt_20240808.gz").read_bytes()).splitlines(
-        keepends=True
-    )
-    path = tmp_path / "capture.txt"
-    path.write_bytes(b"".join(raw[:8_000]))
-    live = asyncio.run(live_events(CaptureSource([path], "binance-raw", "binance", speed=30)))
-    words = ("--format", "binance-raw", "--base-dir", "lake", "--symbol", "BTC/USDT", "--orderbook-interval-ms", 0)
-    assert cli(*words, path).exit_code == 0
-    live = [msgspec.structs.replace(e, exchange="binance", symbol="BTC-USDT") for e in live]
-    recorded = {channel: pl.from_arrow(batch) for channel, batch in record_batches(live)}
-    for channel in ("trades", "ticker", "orderbook", "l2"):
-        left_out = ("collected_at", "capture_ts", "year", "month", "day", "hour")
-        imported = read_channel(tmp_path / "lake", channel, "binance-raw").drop(*left_out)
-        there = recorded[channel].drop(*left_out[:2])
-        if channel in ("orderbook", "l2"):  # both begin with a whole book, at another diff
-            begin = max(frame["nonce"].min() for frame in (there, imported))
-            there, imported = (frame.filter(pl.col("nonce") > begin) for frame in (there, imported))
-        rows, every = there.rows(), imported.rows()
-        begin = every.index(rows[0])
-        assert len(rows) > 100
-        assert rows == every[begin : begin + len(rows)], channel
 
 
 def test_wrong_words_say_what_to_do(tmp_path, recordings, cli):

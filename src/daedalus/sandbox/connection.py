@@ -13,8 +13,9 @@ from daedalus.sandbox.stats import FaultRecord, MessageRate
 from daedalus.shared.clock import Clock
 
 HEARTBEAT_S = 1.0
-#: A playback begins when the client has said nothing for so long: tickers, asked for last, are then complete too.
-QUIET_S = 0.25
+#: A playback begins when the client has said nothing for so long: more than lies between two requests of a client that
+#: keeps to an exchange's pace (0.33 s for OKX), so that every market of it, and tickers, asked for last, are complete.
+QUIET_S = 0.75
 #: A playback waits so long at most for what the client is about to fetch over HTTP, then so long for it to take it in.
 FETCH_S, FETCH_STEP_S, SETTLE_S = 5.0, 0.01, 0.1
 
