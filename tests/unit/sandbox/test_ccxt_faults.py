@@ -1,4 +1,4 @@
-"""Faults of one symbol and of one connection, as the real ccxt client meets them, on the protocols whose REST calls the sandbox answers."""
+"""Faults of one symbol and of one connection, as the real ccxt client meets them, where the sandbox answers REST."""
 
 import asyncio
 from collections.abc import Callable
