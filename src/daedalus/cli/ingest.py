@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daedalus.config.config import DaedalusConfig
-    from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline, Stats
+    from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+    from daedalus.ingestion.orchestrators.stats import Stats
     from daedalus.storage.retention import Retention
 
 
@@ -46,7 +47,7 @@ def ingest(
         typer.secho(f"daedalus: {warning}", err=True)
     pipelines = build_pipelines(settings, [name.strip() for name in sources.split(",") if name.strip()])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        every = runner.run(_record(pipelines, duration))
+        every = runner.run(_record(settings, pipelines, duration))
     for stats in every:
         typer.echo(summary(stats))
 
@@ -115,10 +116,14 @@ def make_room(retention: "Retention") -> None:
         )
 
 
-async def _record(pipelines: "list[IngestionPipeline]", duration: float | None) -> "list[Stats]":
+async def _record(
+    settings: "DaedalusConfig", pipelines: "list[IngestionPipeline]", duration: float | None
+) -> "list[Stats]":
     """Run the pipelines until a signal or the duration's end. A second signal ends the process at once."""
     import asyncio
     import signal
+
+    from daedalus.cli.monitoring import monitored
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -140,7 +145,8 @@ async def _record(pipelines: "list[IngestionPipeline]", duration: float | None) 
         finally:
             stop.set()
 
-    results = await asyncio.gather(*(run(pipeline) for pipeline in pipelines), return_exceptions=True)
+    async with monitored(settings, pipelines, stop):
+        results = await asyncio.gather(*(run(pipeline) for pipeline in pipelines), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -23,6 +23,7 @@ from daedalus.cli import (
     replay_frames,
     sandbox,
     state,
+    status,
     sync,
     verify,
     watch,
@@ -51,6 +52,7 @@ app.command("compact")(compact.compact)
 app.command("sync")(sync.sync)
 app.command("ls")(ls.ls)
 app.command("query")(query.query)
+app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
 app.command("watch")(watch.watch)

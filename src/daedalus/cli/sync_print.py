@@ -74,7 +74,7 @@ def print_status(path: Path, as_json: bool) -> None:
     import msgspec
 
     from daedalus.shared.clock import NS_PER_SECOND, SystemClock
-    from daedalus.storage.sync_service import read_health
+    from daedalus.storage.sync_health import read_health
 
     health = read_health(path)
     if health is None:

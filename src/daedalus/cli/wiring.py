@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from daedalus.config.config import DaedalusConfig
+    from daedalus.ingestion.writers.base import RawPaths
     from daedalus.storage.base import Place
 
 Table = Literal["orderbook", "trades", "ticker"]
@@ -255,9 +256,16 @@ def watch_options(config: "DaedalusConfig", is_local: bool) -> dict[str, Any]:
     }
 
 
+def raw_paths(config: "DaedalusConfig", source: str) -> "RawPaths":
+    """Return where one source's recorder writes."""
+    from daedalus.ingestion.writers.base import RawPaths
+
+    return RawPaths(_local(config, "ingestion_storage"), source, config.storage.paths.tier_raw)
+
+
 def recording_path(config: "DaedalusConfig", source: str) -> Path:
     """Return where the writer publishes one source's segments; channels and partitions follow below."""
-    return _local(config, "ingestion_storage") / config.storage.paths.tier_raw / "ready" / source
+    return raw_paths(config, source).ready
 
 
 def logging_options(config: "DaedalusConfig") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from daedalus.config.base import Section, Text
+from daedalus.config.base import Number, Section, Text, WholeNumber
 from daedalus.config.etl import EtlConfig
 from daedalus.config.exchanges import CcxtConfig, CoinbaseConfig
 from daedalus.config.ingestion import IngestionConfig
@@ -31,6 +31,27 @@ class LoggingConfig(Section):
         return value.upper() if isinstance(value, str) else value
 
 
+class MetricsConfig(Section):
+    """What a recorder tells about itself while it runs."""
+
+    host: Text = Field(
+        default="127.0.0.1",
+        description="Address that metrics and health checks are served on. Anybody who reaches it can read them.",
+    )
+    port: WholeNumber | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port of /metrics, /healthz and /readyz, such as 9464; null serves nothing. See docs/METRICS.md.",
+    )
+    status_interval_seconds: Number = Field(
+        default=5.0,
+        ge=0.1,
+        le=60,
+        description="Seconds between two writes of the file that `daedalus status` reads.",
+    )
+
+
 class DaedalusConfig(Section):
     """All settings. Defaults alone are valid; they record nothing, because no market is chosen."""
 
@@ -49,6 +70,9 @@ class DaedalusConfig(Section):
         default=IngestionConfig(), description="Recording: from the collectors through the queue to segments on disk."
     )
     etl: EtlConfig = Field(default=EtlConfig(), description="Bronze to silver (features) to gold (bars).")
+    metrics: MetricsConfig = Field(
+        default=MetricsConfig(), description="What a recorder tells about itself while it runs."
+    )
     logging: LoggingConfig = Field(default=LoggingConfig(), description="What Daedalus says about its own work.")
 
     _origins: Origins = PrivateAttr(default_factory=Origins)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from daedalus.config.application import DaedalusConfig, LoggingConfig
+from daedalus.config.application import DaedalusConfig, LoggingConfig, MetricsConfig
 from daedalus.config.base import Section
 from daedalus.config.environment import Setting, expand, read_environment
 from daedalus.config.etl import (
@@ -56,6 +56,7 @@ __all__ = [
     "GcsConfig",
     "IngestionConfig",
     "LoggingConfig",
+    "MetricsConfig",
     "OrderbookChannelConfig",
     "OrderbookProcessorOptions",
     "Origin",

@@ -128,7 +128,12 @@ class Gap(Event, frozen=True, gc=False, kw_only=True, tag="gaps"):
 
 def channel_of(event: Event) -> str:
     """Return the channel that an event is written to."""
-    return str(type(event).__struct_config__.tag)
+    return channel_of_kind(type(event))
+
+
+def channel_of_kind(kind: type[Event]) -> str:
+    """Return the channel that events of a kind are written to."""
+    return str(kind.__struct_config__.tag)
 
 
 def row_count(event: Event) -> int:

@@ -45,3 +45,20 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that holds a lock file, None when nobody does. It looks only: taking the lock would disturb.
+
+    Where the system does not list its locks, the process that wrote its number into the file counts, if there is one.
+    """
+    try:
+        pid, inode = int(path.read_text().strip()), path.stat().st_ino
+        locks = Path("/proc/locks")
+        if locks.exists():
+            held = (line.split() for line in locks.read_text().splitlines())
+            return pid if any(f[1] == "FLOCK" and f[5].endswith(f":{inode}") for f in held if len(f) > 5) else None
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid

@@ -10,59 +10,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import structlog
 
-from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
-from daedalus.shared.errors import CorruptError, StorageError
-from daedalus.storage.local import LocalStorage
+from daedalus.shared.clock import Clock, SystemClock
+from daedalus.shared.errors import StorageError
 from daedalus.storage.sync import Direction, StorageSync
-from daedalus.storage.sync_report import SyncReport, Tally
+from daedalus.storage.sync_health import SyncHealth, write_health
+from daedalus.storage.sync_report import SyncReport
 
 log = structlog.get_logger(__name__)
 
 WAIT_FIRST_S = 5.0
 WAIT_MAX_S = 3600.0
-
-
-class SyncHealth(msgspec.Struct):
-    """How a sync that runs in the background does. Times in ns since the epoch.
-
-    Attributes
-    ----------
-    pid
-        Its process.
-    store
-        Where it syncs with.
-    interval_s
-        Seconds between two runs.
-    last_run_at, last_success_at
-        When the last run ended, and the last one that left nothing undone; None before the first.
-    failed_runs
-        Runs since then that left something undone.
-    error
-        What the last run stumbled over; None if nothing.
-    uploaded, deleted
-        Since the start.
-    conflicts, failures
-        Of the last run.
-    """
-
-    pid: int
-    store: str
-    interval_s: float
-    last_run_at: int | None = None
-    last_success_at: int | None = None
-    failed_runs: int = 0
-    error: str | None = None
-    uploaded: Tally = msgspec.field(default_factory=Tally)
-    deleted: Tally = msgspec.field(default_factory=Tally)
-    conflicts: int = 0
-    failures: int = 0
-
-    def is_well(self, now_ns: int) -> bool:
-        """Return whether a run left nothing undone within the last three intervals."""
-        return self.last_success_at is not None and now_ns - self.last_success_at < 3 * self.interval_s * NS_PER_SECOND
 
 
 class SyncService:
@@ -150,27 +109,3 @@ class SyncService:
         longest = min(self.health.interval_s, WAIT_MAX_S)
         wait = min(WAIT_FIRST_S * 2.0 ** min(self.health.failed_runs - 1, 20), longest)
         return wait * random.uniform(0.5, 1.0)
-
-
-def write_health(path: Path, health: SyncHealth) -> None:
-    """Write the health file. That it cannot be written is logged, and stops nothing."""
-    try:
-        LocalStorage(path.parent).put(path.name, msgspec.json.encode(health), overwrite=True)
-    except StorageError as error:
-        log.warning("health not written", error=str(error))
-
-
-def read_health(path: Path) -> SyncHealth | None:
-    """Return what a health file says; None when there is none.
-
-    Raises
-    ------
-    CorruptError
-        If it is something else.
-    """
-    if not path.exists():
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=SyncHealth)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise CorruptError(f"{path} is no health file: remove it ({error})") from error

@@ -52,6 +52,11 @@ class EventQueue:
         """Return roughly how many bytes wait."""
         return self._bytes
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Return how many events and how many bytes may wait."""
+        return self._maxsize, self._max_bytes
+
     async def put(self, events: Sequence[Event]) -> set[str]:
         """Append events in order; return the symbols of which some had to be dropped.
 

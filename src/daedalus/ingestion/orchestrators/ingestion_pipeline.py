@@ -4,15 +4,15 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from daedalus.ingestion.collectors.base import Collector
 from daedalus.ingestion.collectors.pace import Backoff
-from daedalus.ingestion.collectors.skew import ClockReading
 from daedalus.ingestion.orchestrators.clocks import ClockWarnings, clock_figures, clock_readings
 from daedalus.ingestion.orchestrators.event_queue import EventQueue
+from daedalus.ingestion.orchestrators.stats import ConnectionStats, Stats
 from daedalus.ingestion.writers.base import Writer
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
 from daedalus.shared.errors import RefusedError, StorageError, TransientCollectorError
@@ -32,26 +32,6 @@ CANCEL_AGAIN_S = 5.0
 ROOM_INTERVAL_S = 60.0
 
 
-@dataclass
-class Stats:
-    """What the pipeline did so far. Rows per channel as written, gaps per cause, clocks per connection."""
-
-    started_at: float
-    rows: dict[str, int] = field(default_factory=dict)
-    gaps: dict[str, int] = field(default_factory=dict)
-    disconnects: int = 0
-    dropped: int = 0
-    queue: int = 0
-    queue_bytes: int = 0
-    queue_high: int = 0
-    flushes: int = 0
-    journal_bytes: int = 0
-    segments: int = 0
-    segment_bytes: int = 0
-    last_event_ns: int = 0
-    clocks: dict[str, ClockReading] = field(default_factory=dict)
-
-
 #: How much older than its forerunners a row may be, for losses that were counted together.
 LATE_ROWS_NS = 2 * NS_PER_SECOND
 
@@ -62,6 +42,7 @@ class _Life:
 
     last_ns: int
     began: float | None = None
+    is_up: bool = False
 
     def hear(self, at: int) -> None:
         """Take note of an event: rows of the ledger may be a little older than what came before them."""
@@ -162,7 +143,7 @@ class IngestionPipeline:
             self._draining.set()
             await writing
             await self._writer.close()
-            self._refresh()
+            self.refresh()
         if refused is not None:
             raise refused
         return self.stats
@@ -213,7 +194,7 @@ class IngestionPipeline:
         try:
             async for events in stream:
                 if life.began is None:
-                    life.began = self._clock.monotonic()
+                    life.began, life.is_up = self._clock.monotonic(), True
                 await self._take(collector, events)
                 if events:
                     life.hear(events[-1].collected_at)
@@ -225,15 +206,19 @@ class IngestionPipeline:
             log.exception("collector_failed", collector=collector.name)
             return TransientCollectorError(f"{type(unexpected).__name__}: {unexpected}")
         finally:
+            life.is_up = False
             # Not left to the collection of garbage: the socket has to be closed before there is another.
             if (close := getattr(stream, "aclose", None)) is not None:
                 await close()
         return TransientCollectorError("the collector ended")
 
     async def _take(self, collector: Collector, events: Sequence[Event]) -> None:
+        heard = self.stats.heard
         for event in events:
             if isinstance(event, Gap):
                 self._count_gap(event)
+            else:
+                heard[event.exchange, type(event)] = event.collected_at
         dropped = await self._queue.put(events)
         if dropped:
             collector.resync(dropped)
@@ -268,7 +253,7 @@ class IngestionPipeline:
         """Move events from the queue to the writer; flush at the interval, also when nothing came (hours end)."""
         due = self._clock.monotonic() + self._flush_s
         while True:
-            ending = self._draining.is_set()
+            ending, self.stats.beat = self._draining.is_set(), self._clock.monotonic()
             wait = 0.0 if ending else max(0.0, min(due - self._clock.monotonic(), 0.5))
             events = await self._queue.get(self._batch_size, wait)
             if events:
@@ -276,6 +261,7 @@ class IngestionPipeline:
                 await self._writer.write(events)
             if self._clock.monotonic() >= due or self._writer.buffered_bytes > FLUSH_BYTES:
                 await self._retry(self._writer.flush)
+                self.stats.last_flush_ns = self._clock.now_ns()
                 due = self._clock.monotonic() + self._flush_s
             if ending and not events:
                 return
@@ -283,6 +269,7 @@ class IngestionPipeline:
     async def _retry(self, action: Callable[[], Awaitable[None]]) -> None:
         """Do it again until the disk takes it; meanwhile events wait in the bounded queue."""
         while True:
+            self.stats.beat = self._clock.monotonic()
             try:
                 await action()
                 self._queue.is_disk_full = False
@@ -310,21 +297,33 @@ class IngestionPipeline:
 
     # -- statistics ---------------------------------------------------------------------------------------------------
 
-    def _refresh(self) -> None:
+    @property
+    def queue_bounds(self) -> tuple[int, int]:
+        """Return how many events and how many bytes may wait."""
+        return self._queue.bounds
+
+    def refresh(self) -> Stats:
+        """Return the statistics as they are now."""
         stats, writer = self.stats, self._writer.stats
         stats.rows = dict(writer.rows)
         stats.queue, stats.queue_bytes, stats.dropped = len(self._queue), self._queue.nbytes, self._queue.dropped
         stats.flushes, stats.journal_bytes = writer.flushes, writer.journal_bytes
         stats.segments, stats.segment_bytes = writer.segments, writer.segment_bytes
         stats.clocks = clock_readings(self._collectors)
+        stats.open_gaps, stats.is_disk_full = len(self._open_gaps), self._queue.is_disk_full
+        if self._lives:
+            stats.connections = [
+                ConnectionStats(c.name, c.exchange, self._lives[id(c)].is_up, len(list(c.streams())))
+                for c in self._collectors
+            ]
+        return stats
 
     async def _report(self) -> None:
         before: dict[str, int] = {}
         warnings = ClockWarnings()
         while True:
             await self._clock.sleep(self._stats_s)
-            self._refresh()
-            stats = self.stats
+            stats = self.refresh()
             warnings.look(stats.clocks)
             rates = {c: round((n - before.get(c, 0)) / self._stats_s, 1) for c, n in stats.rows.items()}
             before = dict(stats.rows)
