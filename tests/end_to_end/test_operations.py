@@ -1,4 +1,4 @@
-"""One recorder, watched from outside: its status, its metrics, its health, and what it tells systemd."""
+"""One recorder, supervised and watched from outside: status, metrics, health, restarts, what it tells systemd."""
 
 import json
 import os
@@ -38,15 +38,15 @@ class Recorder:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(base / "notify"))
         self.told, self.url = [], url
-        self.process = subprocess.Popen(
-            [*self.command(), "--set", f"metrics.port={self.port}", "--set", "metrics.status_interval_seconds=0.2"],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "NOTIFY_SOCKET": str(base / "notify")},
-        )
-
-    def command(self):
-        return command(self.base, self.url, symbols="[BTC-USD,ETH-USD]")
+        flags = [f"metrics.port={self.port}", "metrics.status_interval_seconds=0.2"]
+        words = [*command(base, url, symbols="[BTC-USD,ETH-USD]")[2:], *(w for f in flags for w in ("--set", f))]
+        self.log = base / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daedalus.cli.main", "run", "--only", "collector", *words],
+                stderr=log,
+                env={**os.environ, "NOTIFY_SOCKET": str(base / "notify")},
+            )
 
     def hear(self, seconds):
         """Return what comes within that time, as soon as something does."""
@@ -57,6 +57,11 @@ class Recorder:
             return None
         self.told.append(text)
         return text
+
+    @property
+    def pid(self):
+        """The recorder's own process: the one that was started is its supervisor."""
+        return json.loads(self.status("--json").stdout)["recorders"][0]["pid"]
 
     def status(self, *flags):
         return CliRunner().invoke(app, ["status", "--base-dir", str(self.base), *flags])
@@ -70,9 +75,8 @@ class Recorder:
                 return error.code, error.read().decode()
 
     def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stderr.close()
+        self.process.terminate()
+        self.process.wait(60)
         self.socket.close()
 
 
@@ -94,7 +98,7 @@ def test_status_shows_a_running_recorder(recorder):
     wait_until(lambda: json.loads(recorder.status("--json").stdout)["recorders"][0]["rows"].get("trades"))
     done = recorder.status()
     assert done.exit_code == 0, done.output
-    assert re.search(rf"^coinbase: recording for .*, process {recorder.process.pid}$", done.stdout, re.MULTILINE)
+    assert re.search(rf"^coinbase: recording for .*, process {recorder.pid}$", done.stdout, re.MULTILINE)
     assert "1 of 1 deliver" in done.stdout and re.search(r" l2 +[\d,]+ +[\d,.]+  .* ago \(coinbase\)", done.stdout)
     seen = json.loads(recorder.status("--json").stdout)["recorders"][0]
     assert (seen["liveness"], seen["faults"]) == ("running", [])
@@ -105,10 +109,11 @@ def test_status_shows_a_running_recorder(recorder):
 def test_status_goes_on_when_it_is_to_watch(recorder):
     flags = ["status", "--base-dir", str(recorder.base), "--watch", "--interval", "0.2"]
     process = subprocess.Popen([sys.executable, "-m", "daedalus.cli.main", *flags], stdout=subprocess.PIPE, text=True)
-    seen = [line for _, line in zip(range(60), process.stdout, strict=False) if line.startswith("coinbase: recording")]
+    screens = (line for line in process.stdout if line.startswith("coinbase: recording"))
+    assert next(screens) and next(screens)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    assert len(seen) > 1 and process.returncode == 0
+    assert process.returncode == 0
 
 
 def test_metrics_are_those_that_are_declared(recorder):
@@ -121,7 +126,7 @@ def test_metrics_are_those_that_are_declared(recorder):
     pattern = r'daedalus_rows_total\{source="coinbase",channel="l2"\} (\S+)'
     wait_until(lambda: float(re.search(pattern, recorder.ask("/metrics")[1])[1]) > before)
     assert [recorder.ask(path) for path in ("/healthz", "/readyz")] == [(200, "ok\n")] * 2
-    assert json.loads(recorder.ask("/status")[1])[0]["pid"] == recorder.process.pid
+    assert json.loads(recorder.ask("/status")[1])[0]["pid"] == recorder.pid
 
 
 def test_a_port_that_is_taken_is_a_wrong_setting(recorder, tmp_path):
@@ -134,13 +139,22 @@ def test_a_port_that_is_taken_is_a_wrong_setting(recorder, tmp_path):
 
 def test_a_recorder_that_hangs_stops_telling_that_it_lives(recorder):
     wait_until(lambda: (recorder.hear(5.0) or "").startswith("WATCHDOG=1"))
-    recorder.process.send_signal(signal.SIGSTOP)
+    pid = recorder.pid
+    os.kill(pid, signal.SIGSTOP)
     try:
         # What was sent before it stopped is still to be read; then nothing comes.
         wait_until(lambda: recorder.hear(2.0) is None)
     finally:
-        recorder.process.send_signal(signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     wait_until(lambda: (recorder.hear(5.0) or "").startswith("WATCHDOG=1\nSTATUS=coinbase: "))
+
+
+def test_a_recorder_that_is_killed_is_started_again(recorder):
+    killed = recorder.pid
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: recorder.pid != killed and recorder.status().exit_code == 0, 60)
+    said = recorder.log.read_text()
+    assert "program_ended" in said and "killed by SIGKILL" in said and "journal_left_behind" in said
 
 
 def test_an_end_in_order_is_told_and_shown(recorder):

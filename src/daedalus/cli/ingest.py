@@ -39,9 +39,12 @@ def ingest(
     from daedalus.cli.wiring import logging_options
     from daedalus.config.config import load_config, permission_warning
 
-    flags = {**parse_overrides(overrides), "ingestion.stats_interval_seconds": stats_interval}
-    flags["storage.base_dir"] = None if base_dir is None else str(base_dir)
-    settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
+    flags = parse_overrides(overrides)
+    if stats_interval is not None:
+        flags["ingestion.stats_interval_seconds"] = stats_interval
+    if base_dir is not None:
+        flags["storage.base_dir"] = str(base_dir)
+    settings = load_config(config, flags)
     configure_logging(**logging_options(settings))
     if warning := permission_warning(settings):
         typer.secho(f"daedalus: {warning}", err=True)

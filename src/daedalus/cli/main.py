@@ -22,8 +22,10 @@ from daedalus.cli import (
     recover,
     replay_frames,
     sandbox,
+    service,
     state,
     status,
+    supervise,
     sync,
     verify,
     watch,
@@ -52,6 +54,7 @@ app.command("compact")(compact.compact)
 app.command("sync")(sync.sync)
 app.command("ls")(ls.ls)
 app.command("query")(query.query)
+app.command("run")(supervise.run)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
@@ -61,6 +64,7 @@ app.command("demo")(demo.demo)
 app.add_typer(features.app, name="features")
 app.add_typer(state.app, name="state")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(service.app, name="service")
 app.add_typer(config.app, name="config")
 
 
