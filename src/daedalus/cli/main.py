@@ -30,6 +30,7 @@ from daedalus.cli import (
     verify,
     watch,
 )
+from daedalus.cli.doctor.command import doctor
 from daedalus.shared.errors import ConfigError, DaedalusError
 
 EXIT_FAILED = 1
@@ -56,6 +57,7 @@ app.command("ls")(ls.ls)
 app.command("query")(query.query)
 app.command("run")(supervise.run)
 app.command("status")(status.status)
+app.command("doctor")(doctor)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
 app.command("watch")(watch.watch)

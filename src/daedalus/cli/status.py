@@ -68,8 +68,24 @@ def look(settings: "DaedalusConfig") -> "Seen":
         base=str(paths.base),
         recorders=list(statuses(paths.base, paths.tier)),
         sync=read_health(health_path(settings)),
+        uploads=_uploads(paths.base),
         watchers=watchers,
     )
+
+
+def _uploads(base: Path) -> dict[str, int]:
+    """Return when something was last uploaded, by store; nothing where that cannot be told, such as to a guest."""
+    from daedalus.shared.errors import StorageError
+    from daedalus.storage.ledger import Ledger
+
+    try:
+        ledger = Ledger.existing(base)
+        if ledger is None:
+            return {}
+        with ledger:
+            return ledger.last_copies()
+    except StorageError:
+        return {}
 
 
 def _print(seen: "Seen", as_json: bool) -> None:

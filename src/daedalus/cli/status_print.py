@@ -14,12 +14,23 @@ _NAME = 13
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found. `watchers` are the processes that follow the lake by source, None for one that does not run."""
+    """What was found.
+
+    Parameters
+    ----------
+    sync
+        How a continuous sync does; None where none ran.
+    uploads
+        When a copy was last verified, ns, by store; by whichever sync.
+    watchers
+        The processes that follow the lake by source, None for one that does not run.
+    """
 
     now_ns: int
     base: str
     recorders: list[Status] = field(default_factory=list)
     sync: SyncHealth | None = None
+    uploads: Mapping[str, int] = field(default_factory=dict)
     watchers: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
@@ -44,7 +55,7 @@ def as_machine(seen: Seen) -> str:
         more = {"liveness": status.liveness(seen.now_ns), "faults": status.faults(), "warnings": status.warnings()}
         recorders.append({**msgspec.to_builtins(status), **more})
     whole = {"is_well": seen.is_well, "lake": seen.base, "recorders": recorders, "sync": seen.sync}
-    return msgspec.json.encode({**whole, "watchers": dict(seen.watchers)}).decode()
+    return msgspec.json.encode({**whole, "uploads": dict(seen.uploads), "watchers": dict(seen.watchers)}).decode()
 
 
 def lines(seen: Seen, width: int) -> list[str]:
@@ -57,7 +68,7 @@ def lines(seen: Seen, width: int) -> list[str]:
     for status in seen.recorders:
         found += ["", *_recorder(status, seen.now_ns)]
     disks = [status.disk for status in seen.running if status.disk is not None]
-    if disks or seen.sync is not None or seen.watchers:
+    if disks or seen.sync is not None or seen.uploads or seen.watchers:
         found.append("")
     if disks:
         found.append(_disk(seen.running))
@@ -131,12 +142,14 @@ def _disk(running: list[Status]) -> str:
 
 
 def _sync(seen: Seen) -> Iterator[str]:
+    for store, at in seen.uploads.items():
+        yield _line("last upload", f"{_span(seen.now_ns - at)} ago to {store}")
     sync = seen.sync
     if sync is None:
         return
     last = "never" if sync.last_success_at is None else f"{_span(seen.now_ns - sync.last_success_at)} ago"
     word = "sync" if sync.is_well(seen.now_ns) else "SYNC FAULT"
-    yield _line(word, f"last upload {last} to {sync.store}; {sync.uploaded.files:,} files since its start")
+    yield _line(word, f"to {sync.store}: all was there {last}; {sync.uploaded.files:,} files since its start")
     if sync.error:
         yield _line("", f"last error: {sync.error}")
 

@@ -193,7 +193,9 @@ class Session:
             if self._record_frames:
                 self._sent.append(self._frame(text, "out", self._clock.now_ns()))
             if self._settings.key and self._settings.secret:
-                text = msgspec.json.encode({**message, "jwt": _jwt(self._settings.key, self._settings.secret)}).decode()
+                text = msgspec.json.encode(
+                    {**message, "jwt": sign_token(self._settings.key, self._settings.secret)}
+                ).decode()
             await self._ws.send_str(text)
             self._note_sent(verb, channel)
 
@@ -213,8 +215,8 @@ class Session:
         )
 
 
-def _jwt(key: str, secret: str) -> str:
-    """Sign a fresh token: ES256, issuer cdp, two minutes of life, a nonce."""
+def sign_token(key: str, secret: str) -> str:
+    """Sign a fresh token: ES256, issuer cdp, two minutes of life, a nonce. Raises `RefusedError` if the key cannot."""
     import jwt
 
     now = SystemClock().now_ns() // NS_PER_SECOND
