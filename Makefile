@@ -26,7 +26,7 @@ demo: $(STAMP) ## record a local market, compute features and bars, draw picture
 	@$(BIN)/daedalus demo $(ARGS)
 
 test: $(STAMP) ## run the test suite
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types, import rules, docs in step with the code
 	@echo "check: ruff format" && $(BIN)/ruff format --check .

@@ -34,7 +34,7 @@ def run(
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done
@@ -42,7 +42,7 @@ def run(
 
 def script(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "etl" / name), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=110, check=True)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200, check=True)
 
 
 @pytest.fixture(scope="module")

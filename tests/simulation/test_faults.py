@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.testing import invariants
 from daedalus.testing.invariants import assert_trades_are_whole
 from daedalus.testing.lake import read_channel, unfinished
+from tests.simulation.scenes import Recorded
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
@@ -51,54 +53,62 @@ def assert_books_are_true(base):
     invariants.assert_books_are_true(base, "coinbase", PRODUCTS)
 
 
-@pytest.mark.parametrize(
-    ("faults", "reasons"),
-    [
-        (["disconnect@every=1.5"], {"disconnect"}),
-        (["disconnect_abrupt@every=1.5"], {"disconnect"}),
-        (["skip_sequence@every=1:3"], {"sequence_gap"}),
-        (["silence@2x1:60"], {"stall"}),
-        (["malformed@every=1"], {"parse_error", "sequence_gap"}),
-        (["error_frame@every=1:2"], set()),
-        (["duplicate@every=1:5"], set()),
-        (["slow_start:0.5"], set()),
-        (["unknown_message@every=0.5"], set()),
-        (["disconnect@1x1", "refuse@0.5x2:1"], {"disconnect"}),
-        (
-            ["disconnect@every=2.3", "skip_sequence@every=0.7:2", "malformed@every=0.9", "duplicate@every=0.3:3"],
-            {"disconnect", "sequence_gap", "parse_error"},
-        ),
-    ],
-    ids=lambda value: "+".join(v.split("@")[0] for v in value) if isinstance(value, list) else None,
-)
-async def test_whatever_happens_is_recorded_or_entered(tmp_path, faults, reasons):
-    server, stats, _ = await record(tmp_path, faults)
+#: What the server does, and which reasons the ledger then gives.
+CASES = {
+    "disconnect": (["disconnect@every=1.5"], {"disconnect"}),
+    "disconnect_abrupt": (["disconnect_abrupt@every=1.5"], {"disconnect"}),
+    "skip_sequence": (["skip_sequence@every=1:3"], {"sequence_gap"}),
+    "silence": (["silence@2x1:60"], {"stall"}),
+    "malformed": (["malformed@every=1"], {"parse_error", "sequence_gap"}),
+    "error_frame": (["error_frame@every=1:2"], set()),
+    "duplicate": (["duplicate@every=1:5"], set()),
+    "slow_start": (["slow_start:0.5"], set()),
+    "unknown_message": (["unknown_message@every=0.5"], set()),
+    "refuse": (["disconnect@1x1", "refuse@0.5x2:1"], {"disconnect"}),
+    "several": (
+        ["disconnect@every=2.3", "skip_sequence@every=0.7:2", "malformed@every=0.9", "duplicate@every=0.3:3"],
+        {"disconnect", "sequence_gap", "parse_error"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    scenes = {name: partial(record, faults=faults) for name, (faults, _) in CASES.items()}
+    scenes["oversized"] = partial(record, faults=["oversized@2x1:3000000"], max_frame_mb=2)
+    scenes["none"] = partial(record, faults=[])
+    return Recorded(tmp_path_factory.mktemp("faults"), scenes)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_happens_is_recorded_or_entered(recorded, name):
+    server, stats, _ = recorded.outcome(name)
+    base = recorded.folder(name)
     assert server.refused or any(c.faults for c in server.connections), "the fault never happened"
-    found = set(read_channel(tmp_path, "gaps")["reason"]) - {"shutdown"}
-    if reasons is not None:
-        assert found == reasons
-    assert read_channel(tmp_path, "trades").height > 20
-    assert_nothing_is_lost_silently(tmp_path)
-    assert_books_are_true(tmp_path)
-    assert unfinished(tmp_path) == [] and stats.dropped == 0
+    assert set(read_channel(base, "gaps")["reason"]) - {"shutdown"} == CASES[name][1]
+    assert read_channel(base, "trades").height > 20
+    assert_nothing_is_lost_silently(base)
+    assert_books_are_true(base)
+    assert unfinished(base) == [] and stats.dropped == 0
 
 
-async def test_an_oversized_frame_costs_the_connection_and_names_the_setting(tmp_path, caplog):
-    server, _, _ = await record(tmp_path, ["oversized@2x1:3000000"], max_frame_mb=2)
-    details = read_channel(tmp_path, "gaps").filter(pl.col("reason") == "disconnect")["detail"]
+def test_an_oversized_frame_costs_the_connection_and_names_the_setting(recorded):
+    server, _, _ = recorded.outcome("oversized")
+    base = recorded.folder("oversized")
+    details = read_channel(base, "gaps").filter(pl.col("reason") == "disconnect")["detail"]
     assert details.len() and all("max_frame_mb" in text for text in details)
     assert len(server.connections) == 2
-    assert_nothing_is_lost_silently(tmp_path)
-    assert_books_are_true(tmp_path)
+    assert_nothing_is_lost_silently(base)
+    assert_books_are_true(base)
 
 
-async def test_without_faults_all_that_was_sent_is_there(tmp_path):
-    server, stats, _ = await record(tmp_path, [])
-    sent = server.connections[0].sent
-    l2 = read_channel(tmp_path, "l2")
+def test_without_faults_all_that_was_sent_is_there(recorded):
+    server, stats, _ = recorded.outcome("none")
+    base, sent = recorded.folder("none"), server.connections[0].sent
+    l2 = read_channel(base, "l2")
     assert l2.filter("is_snapshot").height == sent.snapshot_levels
     # What was on its way when the recorder closed is not its own; within what it read, the numbering has no hole.
     for channel, count in (("l2", sent.changes), ("trades", sent.trades), ("ticker", sent.tickers)):
-        rows = l2.filter(~pl.col("is_snapshot")) if channel == "l2" else read_channel(tmp_path, channel)
+        rows = l2.filter(~pl.col("is_snapshot")) if channel == "l2" else read_channel(base, channel)
         assert 0.95 * count <= rows.height <= count
     assert stats.rows["l2"] == l2.height and stats.gaps == {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 
 import polars as pl
 import pytest
@@ -20,6 +21,7 @@ from daedalus.shared.clock import SystemClock
 from daedalus.shared.errors import RefusedError
 from daedalus.testing.invariants import Ledger, assert_books_are_true, assert_trades_are_whole
 from daedalus.testing.lake import read_channel
+from tests.simulation.scenes import Recorded
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 WIRES = {LevelChanges: LEVEL2, TradeTick: MATCHES, TickerTick: TICKER}
@@ -106,134 +108,153 @@ async def nothing(protocol):
     """Let the exchange be."""
 
 
-async def test_a_book_that_never_answers_is_asked_for_again_and_hurts_no_other(tmp_path):
-    async def meddle(protocol):
-        await asyncio.sleep(1)
-        protocol.silent.add(("BTC-USD", LEVEL2))
-        protocol.deaf.add(("BTC-USD", LEVEL2))
-        await asyncio.sleep(5)
-        protocol.silent.clear()
-        protocol.deaf.clear()
+async def book_never_answers(protocol):
+    await asyncio.sleep(1)
+    protocol.silent.add(("BTC-USD", LEVEL2))
+    protocol.deaf.add(("BTC-USD", LEVEL2))
+    await asyncio.sleep(5)
+    protocol.silent.clear()
+    protocol.deaf.clear()
 
-    server, protocol = await record(tmp_path, meddle, seconds=12, timeouts={"orderbook": 1.0})
+
+def unheard(wire):
+    async def until_asked_again(protocol):
+        await asyncio.sleep(1)
+        protocol.silent.add(("BTC-USD", wire))
+        await until(lambda: protocol.asked.count(("BTC-USD", wire)) >= 2)
+        protocol.silent.clear()
+
+    return until_asked_again
+
+
+async def trades_only_acknowledged(protocol):
+    await asyncio.sleep(1)
+    for streams in (protocol.silent, protocol.deaf):
+        streams.add(("BTC-USD", MATCHES))
+    await asyncio.sleep(5)
+    protocol.silent.clear()
+    protocol.deaf.clear()
+
+
+async def first_book_is_late(protocol):
+    streams = {("BTC-USD", LEVEL2)}
+    protocol.silent |= streams
+    protocol.deaf |= streams
+    await asyncio.sleep(2.5)
+    protocol.silent.clear()
+    protocol.deaf.clear()
+
+
+async def heartbeats_only(protocol):
+    await asyncio.sleep(1)
+    streams = {(product, wire) for product in PRODUCTS for wire in WIRES.values()}
+    protocol.silent |= streams
+    protocol.deaf |= streams
+    await until(lambda: len(protocol.asked) >= 20)
+    await asyncio.sleep(4)
+    protocol.silent.clear()
+    protocol.deaf.clear()
+
+
+async def told_to_ask_less(protocol):
+    protocol.complaint = "rate limit exceeded"
+    await asyncio.sleep(1.5)
+    protocol.complaint = ""
+
+
+SCENES = {
+    "heartbeats": partial(record, meddle=heartbeats_only, seconds=20),
+    "never_answers": partial(record, meddle=book_never_answers, seconds=12, timeouts={"orderbook": 1.0}),
+    # A book changes every 2.5 s or so, matches come once in minutes; each may be silent for a second.
+    "quiet": partial(record, meddle=nothing, seconds=12, rate=0.4),
+    "acknowledged": partial(record, meddle=trades_only_acknowledged, seconds=11, timeouts={"trades": 1.0}),
+    "trades": partial(record, meddle=unheard(MATCHES), seconds=9, timeouts={"trades": 4.0}, rate=40.0),
+    "told": partial(record, meddle=told_to_ask_less, seconds=7),
+    "late": partial(record, meddle=first_book_is_late, seconds=7, timeouts={"orderbook": 60.0}),
+    "book": partial(record, meddle=unheard(LEVEL2), seconds=6, timeouts={"orderbook": 1.0}),
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coinbase_session, "TOO_MUCH_S", 1.0)
+        return Recorded(tmp_path_factory.mktemp("stalls"), SCENES)
+
+
+def test_a_book_that_never_answers_is_asked_for_again_and_hurts_no_other(recorded):
+    (server, protocol), base = recorded.outcome("never_answers"), recorded.folder("never_answers")
     assert len(server.connections) == 1
-    assert stalls(tmp_path) == {("BTC-USD", "l2"), ("BTC-USD", "orderbook")}
+    assert stalls(base) == {("BTC-USD", "l2"), ("BTC-USD", "orderbook")}
     assert protocol.asked.count(("BTC-USD", LEVEL2)) >= 4 and protocol.asked.count(("ETH-USD", LEVEL2)) == 1
-    wholes = read_channel(tmp_path, "l2").filter((pl.col("symbol") == "BTC-USD") & pl.col("is_snapshot"))[
-        "collected_at"
-    ]
+    wholes = read_channel(base, "l2").filter((pl.col("symbol") == "BTC-USD") & pl.col("is_snapshot"))["collected_at"]
     for channel in ("l2", "orderbook"):
-        clock = read_channel(tmp_path, channel).filter(pl.col("symbol") == "BTC-USD")["collected_at"]
-        gaps = Ledger(tmp_path).intervals("coinbase", "BTC-USD", channel, clock)
+        clock = read_channel(base, channel).filter(pl.col("symbol") == "BTC-USD")["collected_at"]
+        gaps = Ledger(base).intervals("coinbase", "BTC-USD", channel, clock)
         [(start, end)] = [gap for gap in gaps if 4e9 < gap[1] - gap[0] < 1e12]
         assert (start, end) == (clock.filter(clock <= start).max(), wholes.filter(wholes > start).min())
-    assert_books_are_true(tmp_path, "coinbase", PRODUCTS)
-    assert_trades_are_whole(tmp_path, "coinbase", PRODUCTS)
+    assert_books_are_true(base, "coinbase", PRODUCTS)
+    assert_trades_are_whole(base, "coinbase", PRODUCTS)
 
 
-async def test_a_book_that_had_changed_in_silence_is_entered_and_whole_again_at_once(tmp_path):
-    async def meddle(protocol):
-        await asyncio.sleep(1)
-        protocol.silent.add(("BTC-USD", LEVEL2))
-        await until(lambda: protocol.asked.count(("BTC-USD", LEVEL2)) >= 2)
-        protocol.silent.clear()
-
-    server, _ = await record(tmp_path, meddle, seconds=6, timeouts={"orderbook": 1.0})
-    gaps = read_channel(tmp_path, "gaps").filter(pl.col("reason") == "stall")
+def test_a_book_that_had_changed_in_silence_is_entered_and_whole_again_at_once(recorded):
+    (server, _), base = recorded.outcome("book"), recorded.folder("book")
+    gaps = read_channel(base, "gaps").filter(pl.col("reason") == "stall")
     assert len(server.connections) == 1 and gaps.height == 2 == gaps["ended_at"].count()
     assert set(gaps["detail"]) == {"the book had changed while nothing came"}
     assert gaps.select((pl.col("ended_at") - pl.col("started_at")).min()).item() > 1e9
-    assert_books_are_true(tmp_path, "coinbase", PRODUCTS)
+    assert_books_are_true(base, "coinbase", PRODUCTS)
 
 
-async def test_a_quiet_market_does_not_cry_wolf(tmp_path):
-    # A book changes every 2.5 s or so, matches come once in minutes; each may be silent for a second.
-    server, protocol = await record(tmp_path, nothing, seconds=12, rate=0.4)
-    assert len(server.connections) == 1 and stalls(tmp_path) == set()
-    assert Ledger(tmp_path).reasons.keys() == {"shutdown"}
+def test_a_quiet_market_does_not_cry_wolf(recorded):
+    (server, protocol), base = recorded.outcome("quiet"), recorded.folder("quiet")
+    assert len(server.connections) == 1 and stalls(base) == set()
+    assert Ledger(base).reasons.keys() == {"shutdown"}
     probes = [protocol.asked.count((product, MATCHES)) - 1 for product in PRODUCTS]
     assert max(probes) <= 4, "its patience has to grow"
 
 
-async def test_trades_missed_in_silence_are_recovered_and_entered(tmp_path):
-    async def meddle(protocol):
-        await asyncio.sleep(1)
-        protocol.silent.add(("BTC-USD", MATCHES))
-        await until(lambda: protocol.asked.count(("BTC-USD", MATCHES)) >= 2)
-        protocol.silent.clear()
-
-    server, _ = await record(tmp_path, meddle, seconds=9, timeouts={"trades": 4.0}, rate=40.0)
-    assert len(server.connections) == 1 and stalls(tmp_path) == {("BTC-USD", "trades")}
-    assert read_channel(tmp_path, "gaps").filter(pl.col("reason") == "stall")["ended_at"].null_count() == 0
-    assert_trades_are_whole(tmp_path, "coinbase", PRODUCTS)
-    trades = read_channel(tmp_path, "trades").filter(pl.col("symbol") == "BTC-USD")["trade_id"].cast(pl.Int64)
+def test_trades_missed_in_silence_are_recovered_and_entered(recorded):
+    (server, _), base = recorded.outcome("trades"), recorded.folder("trades")
+    assert len(server.connections) == 1 and stalls(base) == {("BTC-USD", "trades")}
+    assert read_channel(base, "gaps").filter(pl.col("reason") == "stall")["ended_at"].null_count() == 0
+    assert_trades_are_whole(base, "coinbase", PRODUCTS)
+    trades = read_channel(base, "trades").filter(pl.col("symbol") == "BTC-USD")["trade_id"].cast(pl.Int64)
     assert len(trades) == trades.max() - trades.min() + 1
 
 
-async def test_an_acknowledgement_is_no_sign_of_life(tmp_path):
-    async def meddle(protocol):
-        await asyncio.sleep(1)
-        for streams in (protocol.silent, protocol.deaf):
-            streams.add(("BTC-USD", MATCHES))
-        await asyncio.sleep(5)
-        protocol.silent.clear()
-        protocol.deaf.clear()
-
-    await record(tmp_path, meddle, seconds=11, timeouts={"trades": 1.0})
-    assert stalls(tmp_path) == {("BTC-USD", "trades")}
-    clock = read_channel(tmp_path, "trades").filter(pl.col("symbol") == "BTC-USD")["collected_at"]
-    gaps = Ledger(tmp_path).intervals("coinbase", "BTC-USD", "trades", clock)
+def test_an_acknowledgement_is_no_sign_of_life(recorded):
+    recorded.outcome("acknowledged")
+    base = recorded.folder("acknowledged")
+    assert stalls(base) == {("BTC-USD", "trades")}
+    clock = read_channel(base, "trades").filter(pl.col("symbol") == "BTC-USD")["collected_at"]
+    gaps = Ledger(base).intervals("coinbase", "BTC-USD", "trades", clock)
     assert max(end - start for start, end in gaps if end < 2**62) > 4.5e9, gaps
-    assert_trades_are_whole(tmp_path, "coinbase", PRODUCTS)
+    assert_trades_are_whole(base, "coinbase", PRODUCTS)
 
 
-async def test_a_first_book_that_does_not_come_is_entered(tmp_path):
-    async def meddle(protocol):
-        streams = {("BTC-USD", LEVEL2)}
-        protocol.silent |= streams
-        protocol.deaf |= streams
-        await asyncio.sleep(2.5)
-        protocol.silent.clear()
-        protocol.deaf.clear()
-
-    server, protocol = await record(tmp_path, meddle, seconds=7, timeouts={"orderbook": 60.0})
-    assert len(server.connections) == 1 and stalls(tmp_path) == {("BTC-USD", "l2"), ("BTC-USD", "orderbook")}
+def test_a_first_book_that_does_not_come_is_entered(recorded):
+    (server, protocol), base = recorded.outcome("late"), recorded.folder("late")
+    assert len(server.connections) == 1 and stalls(base) == {("BTC-USD", "l2"), ("BTC-USD", "orderbook")}
     assert protocol.asked.count(("BTC-USD", LEVEL2)) >= 3
-    assert_books_are_true(tmp_path, "coinbase", PRODUCTS)
+    assert_books_are_true(base, "coinbase", PRODUCTS)
 
 
-async def test_a_connection_with_nothing_but_heartbeats_is_replaced(tmp_path):
-    async def meddle(protocol):
-        await asyncio.sleep(1)
-        streams = {(product, wire) for product in PRODUCTS for wire in WIRES.values()}
-        protocol.silent |= streams
-        protocol.deaf |= streams
-        await until(lambda: len(protocol.asked) >= 20)
-        await asyncio.sleep(4)
-        protocol.silent.clear()
-        protocol.deaf.clear()
-
-    server, _ = await record(tmp_path, meddle, seconds=20)
+def test_a_connection_with_nothing_but_heartbeats_is_replaced(recorded):
+    (server, _), base = recorded.outcome("heartbeats"), recorded.folder("heartbeats")
     assert len(server.connections) >= 2
-    details = read_channel(tmp_path, "gaps").filter(pl.col("reason") == "stall")["detail"].drop_nulls()
+    details = read_channel(base, "gaps").filter(pl.col("reason") == "stall")["detail"].drop_nulls()
     assert any("signs of life" in text for text in details)
-    assert_trades_are_whole(tmp_path, "coinbase", PRODUCTS)
-    assert_books_are_true(tmp_path, "coinbase", PRODUCTS)
+    assert_trades_are_whole(base, "coinbase", PRODUCTS)
+    assert_books_are_true(base, "coinbase", PRODUCTS)
 
 
-async def test_being_told_to_ask_less_refuses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(coinbase_session, "TOO_MUCH_S", 1.0)
-
-    async def meddle(protocol):
-        protocol.complaint = "rate limit exceeded"
-        await asyncio.sleep(1.5)
-        protocol.complaint = ""
-
-    server, _ = await record(tmp_path, meddle, seconds=7)
+def test_being_told_to_ask_less_refuses_nothing(recorded):
+    (server, _), base = recorded.outcome("told"), recorded.folder("told")
     assert 2 <= len(server.connections) <= 4
-    details = read_channel(tmp_path, "gaps")["detail"].drop_nulls()
+    details = read_channel(base, "gaps")["detail"].drop_nulls()
     assert any("limits this address" in text and "rate limit exceeded" in text for text in details)
-    assert read_channel(tmp_path, "trades")["symbol"].n_unique() == 2
+    assert read_channel(base, "trades")["symbol"].n_unique() == 2
 
 
 async def test_wrong_credentials_are_named_and_never_shown(tmp_path):

@@ -1,8 +1,9 @@
 """The keys of the settings, found by walking the models: for messages, the environment, the template and the tests."""
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import SecretStr
@@ -63,7 +64,8 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
     return tuple(kind for member in (one, *more) for kind in alternatives(member)) if more else (one,)
 
 
-def keys_of(section: type[Section], prefix: tuple[str, ...] = ()) -> dict[str, Key]:
+@cache
+def keys_of(section: type[Section], prefix: tuple[str, ...] = ()) -> Mapping[str, Key]:
     """Return the keys of one section, in the order of the template."""
     return {name: _key((*prefix, name), field) for name, field in section.model_fields.items()}
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 from hypothesis import assume, given
@@ -170,6 +171,7 @@ def settings(draw: st.DrawFn) -> dict[str, Any]:
     return nested({flag_of(key): draw(strategy(key), label=flag_of(key)) for key in keys})
 
 
+@hypothesis.settings(max_examples=50)
 @given(settings())
 def test_writing_and_reading_gives_the_same(tmp_path_factory: pytest.TempPathFactory, data: dict[str, Any]) -> None:
     try:

@@ -9,7 +9,7 @@ import ccxt.pro
 
 from daedalus.sandbox.server import SandboxServer
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 @asynccontextmanager

@@ -159,15 +159,18 @@ class BarAggregationTransform:
         ]
 
     def _book_rows(self, table: pa.Table) -> BookRows:
-        def floats(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-            if name not in table.schema.names:
-                return np.full(table.num_rows, np.nan)
-            return np.ascontiguousarray(table[name].to_numpy(), dtype=np.float64)
+        """Return the columns as rows of one matrix of our own.
 
-        flow = np.empty((self._levels, table.num_rows))
-        for m in range(self._levels):
-            flow[m] = floats(f"mlofi_l{m}")
-        return BookRows._make((table["ts"].to_numpy(), *(floats(name) for name in _BOOK_FLOATS), flow))
+        What Arrow hands out is read-only where a column has no nulls and writable where it has: to Numba these are two
+        types, and the kernels would be compiled anew for each of the thousands of ways in which nulls can be spread.
+        """
+        names = (*_BOOK_FLOATS, *(f"mlofi_l{m}" for m in range(self._levels)))
+        values = np.full((len(names), table.num_rows), np.nan)
+        for row, name in zip(values, names, strict=True):
+            if name in table.schema.names:
+                row[:] = table[name].to_numpy()
+        floats, flow = values[: len(_BOOK_FLOATS)], values[len(_BOOK_FLOATS) :]
+        return BookRows._make((np.array(table["ts"].to_numpy()), *floats, flow))
 
 
 def bar_output(duration: int, levels: int = _MLOFI_LEVELS) -> Output:
