@@ -192,8 +192,10 @@ class Ledger:
     def may_be_elsewhere(self, key: str) -> bool:
         """Return whether another store may hold a copy of a segment: it is unknown here, or was sent once."""
         entry = self.get(key)
-        if entry is None or entry.uploaded_at is not None:
-            return True
+        return entry is None or entry.uploaded_at is not None or self.was_sent(key)
+
+    def was_sent(self, key: str) -> bool:
+        """Return whether another store has a verified copy of a file, a segment or not."""
         return bool(self.rows("SELECT 1 FROM copies WHERE key = ? LIMIT 1", (key,)))
 
     def last_copies(self) -> dict[str, int]:

@@ -6,18 +6,23 @@ elsewhere the folders are walked, one request each.
 
 import datetime as dt
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from daedalus.shared.errors import ConfigError, NotFoundError, SchemaError
+import msgspec
+
+from daedalus.shared.errors import ConfigError, CorruptError, NotFoundError, SchemaError
 from daedalus.shared.filters import FilterSpec
 from daedalus.shared.partitioning import parse_partition_path
+from daedalus.shared.segment import FOOTER_PREFIX
 from daedalus.storage.base import Place
 
 Values = Mapping[str, str | int]
 _EVER = (dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC))
 _SHOWN_MAX = 12
+_TABLE = ".parquet"
+REPLACES = f"{FOOTER_PREFIX}replaces"
 
 
 @dataclass(frozen=True, order=True)
@@ -112,11 +117,42 @@ def _listed(place: Place, values: Values) -> Iterator[Partition]:
         known = {**values, **parse_partition_path(folder)}
         if {"exchange", "symbol"} <= known.keys():
             market = str(known["exchange"]), str(known["symbol"])
+            tables = _standing(place / folder, tables)
             yield Partition(*market, *time_span(known), place / folder, tuple(tables), tuple(tables.values()))
 
 
+def _standing(folder: Place, tables: dict[str, int]) -> dict[str, int]:
+    """Leave out files that another one says it replaces: they are about to be deleted."""
+    gone: set[str] = set()
+    for name in tables:
+        if any(other.startswith(f"{name.removesuffix(_TABLE)}-") for other in tables):
+            gone |= replaced_by(folder / name)
+    return {name: size for name, size in tables.items() if name not in gone}
+
+
+def replaced_by(file: Place) -> frozenset[str]:
+    """Return the names of the files in its folder that a Parquet file replaces, by its footer; none where it is gone.
+
+    That is the rule by which several files are replaced in one step where a store cannot do so: the new file is put,
+    and from then on those that it names do not count, deleted or not.
+    """
+    from daedalus.storage.segments import read_metadata
+
+    try:
+        footer = read_metadata(file, file.storage.head(file.key).size).metadata or {}
+        return frozenset(msgspec.json.decode(footer.get(REPLACES.encode(), b"[]"), type=list[str]))
+    except (NotFoundError, CorruptError):
+        # Whoever reads it will say so.
+        return frozenset()
+
+
+def replaces(names: Iterable[str]) -> str:
+    """Return what a footer says of the files that it replaces, under the key `REPLACES`."""
+    return msgspec.json.encode(sorted(names)).decode()
+
+
 def _is_table(name: str) -> bool:
-    return name.endswith(".parquet") and name[0] not in "._"
+    return name.endswith(_TABLE) and name[0] not in "._"
 
 
 def find_partitions(root: Place, chosen: FilterSpec) -> list[Partition]:

@@ -5,9 +5,9 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
+from daedalus.etl.core.replacing import appended
 from daedalus.etl.core.report import Chain
 from daedalus.etl.core.stretches import Stretch, hours
-from daedalus.etl.core.writing import appended
 from daedalus.etl.transforms.base import Input, Market, Transform
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.events import ALL

@@ -1,16 +1,12 @@
-"""Writing partitions: a temporary file beside the final one, synced, then renamed over it.
+"""Writing partitions: a temporary file beside the final one, synced, then put in the place of what was there.
 
-Readers see the old file or the new one. A crash leaves the old one and a file that ends in ``.tmp``, which no reader's
-glob matches and which the next run removes. Into an object store it goes with one put, which is atomic as well.
+Readers see the old rows or the new ones (`replacing` has how). A crash leaves the old ones and a file that ends in
+``.tmp``, which no reader's glob matches and which the next run removes.
 """
 
 import contextlib
-import os
-import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +16,14 @@ import pyarrow.parquet as pq
 import daedalus
 from daedalus.etl.core.config import OutputMode
 from daedalus.etl.core.manifest import KEY
+from daedalus.etl.core.replacing import appended, appended_name, put_new, replace, temporary
 from daedalus.etl.transforms.base import Market, Output, arrow_field, constant
 from daedalus.shared.errors import SchemaError, StorageError
 from daedalus.shared.partitioning import PartitionKey
 from daedalus.shared.schemas import PARTITION_DTYPES, Column
 from daedalus.shared.segment import FOOTER_PREFIX
 from daedalus.storage.base import Place
-from daedalus.storage.local import TEMP_SUFFIX, make_dirs, publish, remove_temporaries
+from daedalus.storage.partitions import REPLACES, replaces
 
 ROW_GROUP_ROWS = 32_768
 _HOUR_NS = 3_600_000_000_000
@@ -177,24 +174,6 @@ def parquet_options(schema: pa.Schema, form: FileFormat) -> dict[str, Any]:
     }
 
 
-def appended(final: Place) -> list[Place]:
-    """Return what mode ``append`` has put beside the one file of a partition, sorted."""
-    stem, dot, suffix = final.name.rpartition(".")
-    there = (info.key.rpartition("/")[2] for info in final.storage.list(final.parent.key))
-    return [
-        final.parent / name for name in sorted(there) if name.startswith(f"{stem}-") and name.endswith(dot + suffix)
-    ]
-
-
-def _temporary(final: Path | None) -> Path:
-    """Return where a file is written: beside its final place, or among this machine's temporary files."""
-    if final is None:
-        return Path(tempfile.gettempdir(), f"daedalus-{secrets.token_hex(8)}{TEMP_SUFFIX}")
-    make_dirs(final.parent)
-    remove_temporaries(final.parent)
-    return final.with_name(f"{final.name}.{os.getpid()}{TEMP_SUFFIX}")
-
-
 class _PartitionFile:
     """One partition while it is written. Rows are encoded in groups of `ROW_GROUP_ROWS`, however they come in."""
 
@@ -203,12 +182,12 @@ class _PartitionFile:
     ) -> None:
         self.final = final
         self._schema = schema
-        self._mode, self._time_column, self._footer = form.mode, time_column, footer
+        self._mode, self._time_column, self._footer = form.mode, time_column, dict(footer)
         self._first: int | None = None
         self._last = 0
         self._held: list[pa.Table] = []
         self._held_rows = self._rows = 0
-        self._temp = _temporary(final.local_path)
+        self._temp = temporary(final)
         try:
             with self._explained():
                 self._sink = pa.OSFile(str(self._temp), "wb")
@@ -228,29 +207,26 @@ class _PartitionFile:
 
     def publish(self) -> Written:
         self._encode(self._held_rows)
-        final, replaces = self._final(), self._mode != "error"
+        final = self._final()
         with self._explained():
-            if self._footer:
-                self._writer.add_key_value_metadata(dict(self._footer))
+            beside = appended(final) if self._mode == "overwrite_partition" else []
+            if beside:
+                self._footer[REPLACES] = replaces(place.name for place in beside)
+            self._writer.add_key_value_metadata(self._footer)
             self._writer.close()
             self._sink.close()
             size = self._temp.stat().st_size
-            if (local := final.local_path) is not None:
-                publish(self._temp, local, overwrite=replaces)
+            if self._mode != "error":
+                replace(self._temp, final, beside)
             else:
-                final.storage.put_file(final.key, self._temp, overwrite=replaces)
-                self._temp.unlink()
-        if self._mode == "overwrite_partition":
-            for place in appended(self.final):
-                place.storage.delete(place.key)
+                put_new(self._temp, final)
         return Written(final, self._rows, size)
 
     def _final(self) -> Place:
         """Return the file's place; appended files are told apart by their times, so that a rerun replaces its own."""
         if self._mode != "append":
             return self.final
-        stem, dot, suffix = self.final.name.rpartition(".")
-        return self.final.parent / f"{stem}-{self._first}-{self._last}{dot}{suffix}"
+        return self.final.parent / appended_name(self.final, self._first, self._last)
 
     def discard(self) -> None:
         with contextlib.suppress(OSError, pa.ArrowException):

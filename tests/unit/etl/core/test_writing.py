@@ -1,6 +1,7 @@
 """Writing partitions: atomic, laid out as declared, described by the file itself."""
 
 import datetime as dt
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -148,15 +149,17 @@ def test_rows_that_go_back_in_time_are_refused(tmp_path: Path) -> None:
         out.add(rows([T0]))
 
 
-def test_a_disk_that_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_args: object, **_kwargs: object) -> None:
-        raise OSError(28, "No space left on device")
-
+def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     out = writer(tmp_path)
     out.add(rows([T0, T0 + S]))
-    monkeypatch.setattr(writing, "publish", full)
-    with pytest.raises(StorageError, match=r"rows\.parquet: .*No space left"):
-        out.finish()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"rows\.parquet: .*File too large"):
+            out.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    out.discard()
     assert files(tmp_path) == []
 
 
