@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daedalus.etl.core.manifest import KEY, inputs_of
-from daedalus.etl.core.replacing import exchanged, held, stage_of, sweep, whole_name
+from daedalus.etl.core.replacing import appended, exchanged, held, stage_of, sweep, whole_name
 from daedalus.etl.core.writing import ROW_GROUP_ROWS, FileFormat, parquet_options
 from daedalus.shared.clock import Clock, SystemClock, utc
 from daedalus.shared.errors import CorruptError, DaedalusError, SchemaError, StorageError
@@ -25,8 +25,9 @@ from daedalus.shared.segment import FOOTER_PREFIX
 from daedalus.storage.base import Place
 from daedalus.storage.ledger import Ledger
 from daedalus.storage.local import LocalStorage, explained, make_dirs
+from daedalus.storage.lock import LAKE_LOCK, exclusive
 from daedalus.storage.partitions import REPLACES, Partition, find_partitions
-from daedalus.storage.segments import ReadStats, read_chunks
+from daedalus.storage.segments import ReadStats, read_chunks, read_metadata
 
 #: Of a file's footer, what differs between files of one table.
 _OWN_KEYS = {KEY.encode(), REPLACES.encode(), f"{FOOTER_PREFIX}writer_version".encode(), b"ARROW:schema"}
@@ -34,10 +35,10 @@ _OWN_KEYS = {KEY.encode(), REPLACES.encode(), f"{FOOTER_PREFIX}writer_version".e
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of one partition: how many files are one now, or why not."""
+    """What became of one partition: how many segments are one now, or why not."""
 
     folder: Place
-    files: int = 0
+    segments: int = 0
     rows: int = 0
     problem: str | None = None
 
@@ -87,14 +88,32 @@ class FileMerger:
                 yield from self._groups(partition)
 
     def run(self) -> Iterator[Merged]:
-        """Merge; a partition with a problem stays as it is and does not stop the others."""
-        for final, files in self.candidates():
-            try:
-                with explained(self._base), held(_local(final.parent)):
-                    sweep(final)
-                    yield self._merge(final, files)
-            except (DaedalusError, pa.ArrowException) as error:
-                yield Merged(final.parent, problem=str(error))
+        """Merge; a partition with a problem stays as it is and does not stop the others.
+
+        Raises
+        ------
+        StorageError
+            If a sync or another compaction is at work on the lake.
+        """
+        with exclusive(self._base / LAKE_LOCK, "sync or compaction"):
+            for partition in find_partitions(self._root, FilterSpec()):
+                self._sweep(partition.path)
+            for final, _ in self.candidates():
+                yield self._try(final)
+
+    def _sweep(self, folder: Place) -> None:
+        if stage_of(folder).exists():
+            with held(_local(folder)):
+                sweep(folder)
+
+    def _try(self, final: Place) -> Merged:
+        try:
+            with explained(self._base), held(_local(final.parent)):
+                files = [file for file in (final, *appended(final)) if file.exists()]
+                return self._merge(final, files) if len(files) > 1 else Merged(final.parent)
+        except (DaedalusError, pa.ArrowException) as error:
+            self._sweep(final.parent)
+            return Merged(final.parent, problem=str(error))
 
     def _groups(self, partition: Partition) -> Iterator[tuple[Place, list[Place]]]:
         for whole, names in groupby(sorted(partition.names, key=lambda name: (whole_name(name), name)), whole_name):
@@ -112,7 +131,7 @@ class FileMerger:
 
     def _merge(self, final: Place, files: Sequence[Place]) -> Merged:
         schema = _common_schema(files)
-        temp = stage_of(final) / f"{final.name}.tmp"
+        temp = stage_of(final.parent) / f"{final.name}.tmp"
         make_dirs(temp.parent)
         rows = self._write(temp, schema, files)
         if not exchanged(temp, final, [file.name for file in files]):
@@ -130,7 +149,7 @@ class FileMerger:
             if inputs:
                 text = msgspec.json.encode([inputs[key] for key in sorted(inputs)]).decode()
                 writer.add_key_value_metadata({KEY: text})
-        there = sum(pq.read_metadata(_local(file)).num_rows for file in files)
+        there = sum(read_metadata(file, 0).num_rows for file in files)
         if rows != there or pq.read_metadata(temp).num_rows != there:
             raise CorruptError(f"{temp}: {rows:,} rows of {there:,} came through the merge: the files stay as they are")
         return rows
@@ -163,7 +182,7 @@ def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 def _common_schema(files: Sequence[Place]) -> pa.Schema:
     """Return the schema of all files. Raises `SchemaError` if they have not the same columns, made the same way."""
-    schemas = [pq.read_schema(_local(file)) for file in files]
+    schemas = [read_metadata(file, 0).schema.to_arrow_schema() for file in files]
     described = [{k: v for k, v in (s.metadata or {}).items() if k not in _OWN_KEYS} for s in schemas]
     newest = schemas[-1]
     for file, schema, footer in zip(files, schemas, described, strict=True):

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from daedalus.shared.errors import StorageError
@@ -70,7 +70,7 @@ def temporary(final: Place) -> Path:
     make_dirs(local.parent)
     with held(local.parent):
         remove_temporaries(local.parent)
-        sweep(final)
+        sweep(final.parent)
     return local.with_name(f"{local.name}.{os.getpid()}{TEMP_SUFFIX}")
 
 
@@ -115,12 +115,11 @@ def exchanged(temp: Path, final: Place, names: Sequence[str]) -> bool:
     """
     local = final.local_path
     assert local is not None
-    stage = stage_of(final)
+    stage = stage_of(final.parent)
     new = stage / "new"
     make_dirs(new)
-    for other in local.parent.iterdir():
-        if other.name not in {local.name, *names} and other != temp:
-            (new / other.name).hardlink_to(other)
+    left_out = {temp.name, local.name, *names}
+    _link_others(local.parent, new, left_out)
     (new / local.name).hardlink_to(temp)
     sync_file(temp)
     sync_dir(new)
@@ -129,21 +128,30 @@ def exchanged(temp: Path, final: Place, names: Sequence[str]) -> bool:
     except StorageError:
         shutil.rmtree(stage)
         return False
+    # What another writer has begun meanwhile lies in the old folder.
+    _link_others(new, local.parent, left_out)
     temp.unlink(missing_ok=True)
     shutil.rmtree(stage)
     return True
 
 
-def stage_of(final: Place) -> Path:
+def _link_others(source: Path, target: Path, left_out: Collection[str]) -> None:
+    for other in source.iterdir():
+        if other.name not in left_out:
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                (target / other.name).hardlink_to(other)
+
+
+def stage_of(folder: Place) -> Path:
     """Return where the next contents of a partition on this machine are made ready; one writer is there at a time."""
-    base = final.storage.local_path("x")
+    base = folder.storage.local_path("x")
     assert base is not None
-    return base.parent / ASIDE / hashlib.sha256(final.parent.key.encode()).hexdigest()[:16]
+    return base.parent / ASIDE / hashlib.sha256(folder.key.encode()).hexdigest()[:16]
 
 
-def sweep(final: Place) -> None:
+def sweep(folder: Place) -> None:
     """Remove what an interrupted exchange of a partition, which is `held`, has left: the old files, or the new one."""
-    stage = stage_of(final)
+    stage = stage_of(folder)
     if stage.exists():
         shutil.rmtree(stage)
 

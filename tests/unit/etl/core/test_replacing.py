@@ -87,7 +87,7 @@ def test_on_a_disk_the_folder_is_exchanged(
     assert seen(store) == (OLD if is_early else NEW)
     write(store, NEW)
     assert seen(store) == NEW and names(store) == ["notes.txt", "rows.parquet"]
-    assert list((tmp_path / ".replacing").iterdir()) == []
+    assert list((tmp_path / ".replacing").glob("*")) == []
     assert list(tmp_path.rglob("*.tmp")) == []
 
 
