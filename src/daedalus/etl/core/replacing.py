@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from daedalus.storage.partitions import replaced_by
 
 #: Folder of the lake in which the new contents of a partition are made ready. No reader looks into it.
 ASIDE = ".replacing"
+#: Seconds that a listing of the old folder, begun before the exchange, has to come to its end.
+LISTING_S = 0.05
 _APPENDED = re.compile(r"-\d+-\d+(-\d+)?(?=\.[^.]+$)")
 
 
@@ -128,8 +131,9 @@ def exchanged(temp: Path, final: Place, names: Sequence[str]) -> bool:
     except StorageError:
         shutil.rmtree(stage)
         return False
-    # What another writer has begun meanwhile lies in the old folder.
+    # What another writer has begun meanwhile lies in the old folder; who is listing that should see all of it.
     _link_others(new, local.parent, left_out)
+    time.sleep(LISTING_S)
     temp.unlink(missing_ok=True)
     shutil.rmtree(stage)
     return True

@@ -1,9 +1,9 @@
 """A partition of several files is replaced by one: whatever interrupts it, a reader sees the old rows or the new."""
 
+import os
 import secrets
 import shutil
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -91,22 +91,26 @@ def test_on_a_disk_the_folder_is_exchanged(
     assert list(tmp_path.rglob("*.tmp")) == []
 
 
-def test_readers_of_all_files_never_see_both(tmp_path: Path) -> None:
+def test_a_listing_begun_before_the_exchange_sees_all_old_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = LocalStorage(tmp_path)
     append_all(store)
     (partition,) = find_partitions(Place(store) / "table", FilterSpec())
-    folder, found, done = tmp_path / partition.path.key, set[int](), threading.Event()
+    folder, real, listing = tmp_path / partition.path.key, replacing.exchange, list[Iterator[os.DirEntry[str]]]()
 
-    def poll() -> None:
-        while not done.is_set():
-            found.add(len(list(folder.glob("*.parquet"))))
+    def begun(first: Path, second: Path) -> None:
+        listing.append(os.scandir(folder))
+        real(first, second)
+        assert [path.name for path in folder.iterdir()] == ["rows.parquet"]
 
-    thread = threading.Thread(target=poll)
-    thread.start()
+    waited = list[int]()
+    monkeypatch.setattr(replacing, "exchange", begun)
+    monkeypatch.setattr(
+        replacing.time, "sleep", lambda _: waited.append(sum(e.name.endswith(".parquet") for e in listing[0]))
+    )
     write(store, NEW)
-    done.set()
-    thread.join()
-    assert found <= {3, 1} and seen(store) == NEW
+    assert waited == [3] and seen(store) == NEW
 
 
 @pytest.mark.parametrize("kind", ["s3", "no exchange"])
