@@ -18,6 +18,7 @@ from daedalus.cli import (
     import_recordings,
     ingest,
     ls,
+    quality,
     query,
     recover,
     replay_frames,
@@ -55,6 +56,7 @@ app.command("compact")(compact.compact)
 app.command("sync")(sync.sync)
 app.command("ls")(ls.ls)
 app.command("query")(query.query)
+app.command("quality")(quality.quality)
 app.command("run")(supervise.run)
 app.command("status")(status.status)
 app.command("doctor")(doctor)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from daedalus.lake.tables import Table
+from daedalus.lake.tables import QUALITY, Table
 from daedalus.shared.errors import ConfigError
 
 _KNOWN = "_known"
+HOUR_NS = 3600 * 10**9
 #: Bars stand in the hour of their start: so much earlier one may begin that is known in a range, ns.
 BAR_NS_MAX = 86_400 * 10**9
 
@@ -36,8 +37,10 @@ class Pick:
 def known_at(table: Table) -> pl.Expr:
     """Return when a row is known, int64 ns.
 
-    A bar at its end; a row of silver when it was received, or at its `ts` where that is later; bronze when received.
+    A bar and an hour of `quality` at its end; a row of silver when it was received, or at its `ts` where that is later; bronze when received.
     """
+    if table.name == QUALITY:
+        return pl.col(table.time) + HOUR_NS
     if table.layer == "gold":
         return pl.col("bar_end")
     received = pl.col("collected_at")

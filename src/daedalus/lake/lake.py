@@ -11,6 +11,7 @@ from daedalus.lake import aligning, query, summary
 from daedalus.lake.aligning import Pick
 from daedalus.lake.books import Books
 from daedalus.lake.catalogue import catalogue
+from daedalus.lake.quality.report import Quality, measure
 from daedalus.lake.replay import Replay, streams_of
 from daedalus.lake.scanning import chosen_columns, cut, lazy_frame
 from daedalus.lake.selecting import Choice, nothing_matches, segments_of
@@ -26,7 +27,7 @@ from daedalus.storage.local import LocalStorage, as_storage
 
 
 class Lake:
-    """Everything that was recorded and computed under one base. Reads only; every call looks at the files anew.
+    """Everything that was recorded and computed under one base. Reads only, but for `quality`; every call looks at the files anew.
 
     Symbols are taken in either spelling (``BTC/USD``, ``BTC-USD``); times as ISO text, dates, datetimes (naive ones
     are UTC) or ns since the epoch, and ranges are [start, end). What matches nothing raises `ConfigError`, which says
@@ -214,12 +215,35 @@ class Lake:
             raise ConfigError("align needs a start and an end: they bound the grid")
         return aligning.align(picks, self._around, choice.start, choice.end, span_ns(every), span_ns(max_age))
 
+    def quality(
+        self,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Instant = None,
+        end: Instant = None,
+        save: bool = False,
+    ) -> Quality:
+        """Return how far the recorded rows can be trusted, by exchange, symbol, channel and hour. See `report.measure`.
+
+        Parameters
+        ----------
+        save
+            Keep the hours as table `quality`: the one call that writes.
+        """
+        return measure(self._layout, Choice.of(exchange, symbol, start, end), save=save)
+
+    @property
+    def url(self) -> str:
+        """Return where the lake lies."""
+        return self._layout.base.url
+
     def __repr__(self) -> str:
         """Return the tables with their markets and ranges."""
-        return summary.text(self._layout.base.url, self.catalog())
+        return summary.text(self.url, self.catalog())
 
     def _repr_html_(self) -> str:
-        return summary.table_html(self._layout.base.url, self.catalog())
+        return summary.table_html(self.url, self.catalog())
 
     def _rows(self, table: Table, choice: Choice) -> pl.LazyFrame:
         return lazy_frame([place for place, _ in segments_of(self._layout, table, choice)])

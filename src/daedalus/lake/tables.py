@@ -18,6 +18,8 @@ from daedalus.storage.base import Place, Storage
 Layer = Literal["bronze", "silver", "gold"]
 _LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 _READY, _PROCESSED, _BARS = "ready", "processed", "bars"
+QUALITY = "quality"
+"""The table of what `daedalus quality` found, by hour."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Table:
 
     @property
     def time(self) -> str:
-        """Return the column by which rows are cut, int64 ns: the receive clock, of bars their start."""
+        """Return the column by which rows are cut, int64 ns: the receive clock, of bars and hours their start."""
+        if self.name == QUALITY:
+            return "hour_start"
         return "bar_start" if self.layer == "gold" else "collected_at"
 
 
@@ -110,11 +114,18 @@ class Layout:
             for folder in gold.folders():
                 if (name := _bars_name(folder)) is not None:
                     yield "gold", name, source, gold / folder
+        elif channel == QUALITY and self.tier_aggregates in tiers:
+            yield "gold", QUALITY, source, place / self.tier_aggregates
         elif self.tier_features in tiers:
             yield "silver", f"{identifier(channel)}_features", source, place / self.tier_features
 
     def _sources(self, place: Place) -> list[str]:
         return [name for name in place.folders() if self.source in (None, name)]
+
+
+def quality_root(layout: Layout, source: str) -> Place:
+    """Return where table `quality` of a source lies."""
+    return Place(layout.processed) / _PROCESSED / source / QUALITY / layout.tier_aggregates
 
 
 def identifier(name: str) -> str:
