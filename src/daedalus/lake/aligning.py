@@ -37,7 +37,8 @@ class Pick:
 def known_at(table: Table) -> pl.Expr:
     """Return when a row is known, int64 ns.
 
-    A bar and an hour of `quality` at its end; a row of silver when it was received, or at its `ts` where that is later; bronze when received.
+    A bar and an hour of `quality` at its end; a row of silver when it was received, or at its `ts` where that is later;
+    bronze when received.
     """
     if table.name == QUALITY:
         return pl.col(table.time) + HOUR_NS

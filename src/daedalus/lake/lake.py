@@ -27,8 +27,9 @@ from daedalus.storage.local import LocalStorage, as_storage
 
 
 class Lake:
-    """Everything that was recorded and computed under one base. Reads only, but for `quality`; every call looks at the files anew.
+    """Everything that was recorded and computed under one base. Every call looks at the files anew.
 
+    Nothing but `quality` ever writes.
     Symbols are taken in either spelling (``BTC/USD``, ``BTC-USD``); times as ISO text, dates, datetimes (naive ones
     are UTC) or ns since the epoch, and ranges are [start, end). What matches nothing raises `ConfigError`, which says
     what there is.

@@ -1,13 +1,15 @@
-"""Pictures of the quality report: plain SVG whose colours come from the page, so that it is light or dark as a whole."""
+"""Pictures of the quality report: plain SVG whose colours come from the page."""
 
 import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from daedalus.shared.clock import utc
+
 Point = tuple[int, float | None]
 _CELL_H, _GAP = 20, 4
-_LABEL_W = 190
+_LABEL_W = 230
 _CHART_W, _CHART_H = 460, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 10, 22
 _TICKS = 3
@@ -89,10 +91,15 @@ def lines(series: Sequence[tuple[str, Sequence[Point]]], title: str) -> str:
     parts = [_open(_CHART_W, _CHART_H, title)]
     for n in range(_TICKS + 1):
         value = low + (high - low) * n / _TICKS
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_CHART_W - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_CHART_W - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+        )
         parts.append(
             f'<text class="tick" x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{short(value)}</text>'
         )
+    for time, anchor in ((first, "start"), (last, "end")):
+        text = f"{utc(time):%Y-%m-%d %H:%M}"
+        parts.append(f'<text class="tick" x="{x(time):.1f}" y="{_CHART_H - 5}" text-anchor="{anchor}">{text}</text>')
     for kind, line in series:
         parts += [_stroke(kind, [(x(t), y(v)) for t, v in run]) for run in _runs(line)]
     return "".join([*parts, "</svg>"])
@@ -120,7 +127,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
     """Return the bounds of an axis: from 0 where that is near, never empty."""
     if 0 <= low < high / 2 or high == low == 0:
         low = 0.0
-    room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+    room = max((high - low) * 0.08, abs(high) * 0.02) or 1.0
     return low if low == 0 else low - room, high + room
 
 
@@ -140,6 +147,6 @@ def short(value: float) -> str:
 
 def _open(width: float, height: float, title: str) -> str:
     return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px" role="img">'
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img">'
         f"<title>{html.escape(title)}</title>"
     )

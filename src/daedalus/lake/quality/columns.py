@@ -43,7 +43,7 @@ COLUMNS = (
     Column("hour", "int32", "", "hour of the day, UTC"),
     Column("rows", "int64", "rows", "rows received"),
     Column("connected_s", "float64", "s", "time between the stream's first row and the recording's end, less gaps"),
-    Column("verified_s", "float64", "s", "of that, time over which the exchange's numbering shows that nothing is missing"),
+    Column("verified_s", "float64", "s", "of that, time over which the exchange's numbering shows nothing missing"),
     *_COUNTS,
     Column("duplicates", "int64", "rows", "trades whose id, book frames whose number and time were there before"),
     Column("out_of_order", "int64", "rows", "rows whose exchange time is before that of an earlier row"),
@@ -58,10 +58,7 @@ _PLACED = (Column("year", "int32", "", "partition"), Column("month", "int32", ""
 _DAY = Column("day", "int32", "", "partition")
 
 ARROW = pa.schema(
-    [
-        pa.field(c.name, arrow_type(c.dtype), metadata={"unit": c.unit, "doc": c.doc})
-        for c in (*COLUMNS, *_PLACED, _DAY)
-    ]
+    [pa.field(c.name, arrow_type(c.dtype), metadata={"unit": c.unit, "doc": c.doc}) for c in (*COLUMNS, *_PLACED, _DAY)]
 )
 _POLARS = {"int64": pl.Int64(), "int32": pl.Int32(), "float64": pl.Float64(), "string": pl.String()}
 SCHEMA = pl.Schema({c.name: _POLARS[c.dtype] for c in COLUMNS})

@@ -25,7 +25,7 @@ class Interval:
 
     @property
     def is_frame(self) -> bool:
-        """Return whether it is one frame of no channel that nobody could read: its streams say themselves what it cost."""
+        """Return whether it is a frame of no channel that nobody could read: its streams say what it cost."""
         return self.channel == ALL and self.reason == "parse_error"
 
 

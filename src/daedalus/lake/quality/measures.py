@@ -8,8 +8,8 @@ from daedalus.lake.quality.columns import STALE_NS
 from daedalus.lake.quality.spans import Span, clipped, left_over
 
 #: A price is an outlier if it lies further from the median of its neighbours than this share of it, and than this many
-#: typical distances (their median over the hour).
-OUTLIER_SHARE, OUTLIER_TIMES = 0.01, 10.0
+#: times as far as nine of ten prices of the hour: a market with a wide spread is none of outliers.
+OUTLIER_SHARE, OUTLIER_TIMES = 0.01, 5.0
 _NEIGHBOURS = 21
 #: A quote that is older says nothing of a trade, ns.
 _QUOTE_NS_MAX = 10 * 10**9
@@ -108,7 +108,7 @@ def outliers(rows: pl.DataFrame) -> int:
     if good.len() >= 3:
         middle = good.rolling_median(_NEIGHBOURS, min_samples=3, center=True)
         share = (good / middle - 1).abs()
-        typical = share.median()
+        typical = share.quantile(0.9, "linear")
         assert isinstance(typical, float)
         far = int(((share > OUTLIER_SHARE) & (share > OUTLIER_TIMES * typical)).sum())
     return int(known["wrong"].sum()) + far
@@ -117,9 +117,9 @@ def outliers(rows: pl.DataFrame) -> int:
 def sides(trades: pl.DataFrame, quoted: Sequence[pl.DataFrame]) -> Values:
     """Return of how many trades the side can be checked against the quote just before, and of how many it agrees.
 
-    A trade at the ask or above was a buy, at the bid or below a sell; in between, either is possible. What was before is
-    told by the exchange's clock where it gives its time, since many send the book that a trade has changed before the
-    trade; else by ours.
+    A trade at the ask or above was a buy, at the bid or below a sell; in between, either is possible. What was before
+    is told by the exchange's clock where it gives its time, since many send the book that a trade has changed before
+    the trade; else by ours.
 
     Parameters
     ----------
@@ -132,8 +132,10 @@ def sides(trades: pl.DataFrame, quoted: Sequence[pl.DataFrame]) -> Values:
         return {"sides_checked": 0, "sides_agree": 0}
     clock = "ts" if timed else "t"
     good = quotes.filter(pl.col("bid") < pl.col("ask")).select(clock, "bid", "ask").sort(clock, maintain_order=True)
-    beside = trades.select(clock, "side", "price").sort(clock, maintain_order=True).join_asof(
-        good, on=clock, strategy="backward", tolerance=_QUOTE_NS_MAX, allow_exact_matches=False
+    beside = (
+        trades.select(clock, "side", "price")
+        .sort(clock, maintain_order=True)
+        .join_asof(good, on=clock, strategy="backward", tolerance=_QUOTE_NS_MAX, allow_exact_matches=False)
     )
     at_ask, at_bid = pl.col("price") >= pl.col("ask"), pl.col("price") <= pl.col("bid")
     checked = beside.filter(pl.col("side").is_not_null() & (at_ask | at_bid))

@@ -15,7 +15,16 @@ from daedalus.shared.events import ALL
 GAPS_MAX, MARKETS_MAX = 500, 40
 #: More hours than that, and a cell of the calendar is a day.
 _HOURS_MAX = 14 * 24
-_WIDTH = 1120
+#: Hours or days without any row that the calendar shows; longer stretches are left out.
+_EMPTY_MAX = 24
+_MARK_EVERY = 8
+_WIDTH = 1110
+_KEYS = (
+    ("verified", "verified by the exchange's numbering"),
+    ("connected", "connected"),
+    ("gap", "gap"),
+    ("none", "not recorded"),
+)
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--text:#1d2733;--soft:#5b6b7c;--rule:#dde3ea;--card:#f6f8fa;
 --verified:#2e9e6b;--connected:#8fb8de;--gap:#d9483b;--none:#edf0f3;--first:#2a7fba;--second:#d9822b}
@@ -29,7 +38,8 @@ th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--rule);text-align:righ
 th.left,td.left{text-align:left}td.bad{color:var(--gap);font-weight:600}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(460px,100%),1fr));gap:16px}
 figure{margin:0;padding:10px;background:var(--card);border-radius:8px}figcaption{font-weight:500}
-svg{display:block;width:100%;height:auto}text{fill:var(--text);font-size:12px}.tick{fill:var(--soft);font-size:11px}
+svg{display:block;height:auto}figure svg{width:100%}
+text{fill:var(--text);font-size:12px}.tick{fill:var(--soft);font-size:11px}
 .verified{fill:var(--verified)}.connected{fill:var(--connected)}.gap{fill:var(--gap)}.none{fill:var(--none)}
 .grid{stroke:var(--rule)}.line{fill:none;stroke-width:1.5}.line.first{stroke:var(--first)}
 .line.second{stroke:var(--second);stroke-dasharray:4 3}.dot.first{fill:var(--first)}.dot.second{fill:var(--second)}
@@ -51,7 +61,7 @@ _SUMMARY = (
     ("latency_p99_ms", "p99 ms"),
     ("clock_offset_ms", "offset ms"),
 )
-_BAD = {"gaps", "missed", "duplicates", "crossed", "outliers"}
+_BAD = {"missed", "duplicates", "crossed", "outliers"}
 
 
 def page(where: str, quality: Quality) -> str:
@@ -62,8 +72,9 @@ def page(where: str, quality: Quality) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>Data quality of {html.escape(where)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>Data quality</h1><p>{html.escape(where)}, {utc(first):%Y-%m-%d %H:%M} to {utc(last):%Y-%m-%d %H:%M} UTC</p>",
-        _coverage(hours, first, last),
+        f"<h1>Data quality</h1><p>{html.escape(where)}, {utc(first):%Y-%m-%d %H:%M} to {utc(last):%Y-%m-%d %H:%M} UTC",
+        "</p>",
+        _coverage(hours),
         _table("By market and channel", *_summary(quality.summary())),
         _gaps(quality.gaps),
         _charts("Spread, bps: median, and 95th percentile dashed", hours, ("spread_p50_bps", "spread_p95_bps")),
@@ -73,34 +84,44 @@ def page(where: str, quality: Quality) -> str:
     return "\n".join(parts)
 
 
-def _coverage(hours: pl.DataFrame, first: int, last: int) -> str:
-    width = HOUR_NS if (last - first) // HOUR_NS <= _HOURS_MAX else 24 * HOUR_NS
-    begin = first // width * width
-    count = -(-(last - begin) // width)
+def _coverage(hours: pl.DataFrame) -> str:
     names = ("exchange", "symbol", "channel")
-    flows = hours.filter(pl.col("symbol") != ALL, pl.col("channel") != ALL)
-    cells: dict[str, list[Cell | None]] = {}
-    at = ((pl.col("hour_start") - begin) // width).alias("at")
+    flows = hours.filter(pl.col("symbol") != ALL, pl.col("connected_s").is_not_null())
+    width = HOUR_NS if flows["hour_start"].n_unique() <= _HOURS_MAX else 24 * HOUR_NS
+    at = (pl.col("hour_start") // width * width).alias("at")
     sums = flows.group_by(*names, at, maintain_order=True).agg(pl.col("connected_s", "verified_s", "gap_s").sum())
-    for exchange, symbol, channel, n, connected, verified, gap in sums.sort(*names, "at").iter_rows():
-        line = cells.setdefault(f"{exchange} {symbol} {channel}", [None] * count)
-        line[n] = _cell(begin + n * width, width, connected or 0.0, verified or 0.0, gap or 0.0)
-    step = max(1, count // 12)
-    marks = [(n, f"{utc(begin + n * width):{'%m-%d' if width > HOUR_NS else '%d. %H:%M'}}") for n in range(0, count, step)]
+    times = _columns(sorted(sums["at"].unique()), width)
+    places = {time: n for n, time in enumerate(times) if time is not None}
+    cells: dict[str, list[Cell | None]] = {}
+    for exchange, symbol, channel, start, connected, verified, gap in sums.sort(*names, "at").iter_rows():
+        line = cells.setdefault(f"{exchange} {symbol} {channel}", [None] * len(times))
+        line[places[start]] = _cell(start, width, connected, verified, gap)
     shown = list(cells.items())
     note = f"<p>the first {MARKETS_MAX} of {len(shown)} streams</p>" if len(shown) > MARKETS_MAX else ""
-    keys = "".join(
-        f'<span class="key" style="background:var(--{kind})"></span>{text}'
-        for kind, text in (
-            ("verified", "verified by the exchange's numbering"),
-            ("connected", "connected"),
-            ("gap", "gap"),
-            ("none", "not recorded"),
-        )
-    )
+    keys = "".join(f'<span class="key" style="background:var(--{kind})"></span>{text}' for kind, text in _KEYS)
     unit = "hour" if width == HOUR_NS else "day"
     head = f"<h2>Coverage</h2><p>a cell is one {unit}, filled with its time:{keys}</p>{note}"
-    return f'{head}<div class="wide">{calendar(shown[:MARKETS_MAX], marks, _WIDTH)}</div>'
+    return f'{head}<div class="wide">{calendar(shown[:MARKETS_MAX], _marks(times), _WIDTH)}</div>'
+
+
+def _columns(starts: Sequence[int], width: int) -> list[int | None]:
+    """Return the columns of the calendar: hours or days, and None where a stretch without any is left out."""
+    columns: list[int | None] = []
+    for n, start in enumerate(starts):
+        if n and (missing := (start - starts[n - 1]) // width - 1):
+            columns += [starts[n - 1] + k * width for k in range(1, missing + 1)] if missing <= _EMPTY_MAX else [None]
+        columns.append(start)
+    return columns
+
+
+def _marks(times: Sequence[int | None]) -> list[tuple[int, str]]:
+    """Return the (column, text) of times below the calendar: where a stretch begins, and some on the way."""
+    marks: list[tuple[int, str]] = []
+    for n, time in enumerate(times):
+        begins = n == 0 or times[n - 1] is None
+        if time is not None and (not marks or n - marks[-1][0] >= (_MARK_EVERY if not begins else 4)):
+            marks.append((n, f"{utc(time):%Y-%m-%d %H:%M}" if begins else f"{utc(time):%m-%d %H:%M}"))
+    return marks
 
 
 def _cell(start: int, width: int, connected: float, verified: float, gap: float) -> Cell:
@@ -120,7 +141,8 @@ def _summary_line(row: dict[str, float | str | None]) -> tuple[list[str], set[in
     cells = [f"{row['exchange']} {row['symbol']}", str(row["channel"]), *shares]
     cells += [_number(row[name]) for name, _ in _SUMMARY]
     agreement = row["side_agreement"]
-    bad = {4 + n for n, (name, _) in enumerate(_SUMMARY) if name in _BAD and row[name]}
+    stops = {"gaps": float(row["gaps"] or 0) - float(row["gaps_shutdown"] or 0)}
+    bad = {4 + n for n, (name, _) in enumerate(_SUMMARY) if stops.get(name) or (name in _BAD and row[name])}
     return [*cells, "" if agreement is None else f"{float(agreement):.1%}"], bad
 
 
@@ -168,7 +190,7 @@ def _table(title: str, heads: Sequence[str], rows: Iterable[tuple[list[str], set
 
 def _charts(title: str, hours: pl.DataFrame, columns: tuple[str, str]) -> str:
     """Return small charts of two columns, one a stream that has them."""
-    figures = []
+    figures: list[str] = []
     for (exchange, symbol, channel), rows in hours.group_by("exchange", "symbol", "channel", maintain_order=True):
         if rows[columns[0]].count() and len(figures) < MARKETS_MAX:
             name = f"{exchange} {symbol} {channel}"

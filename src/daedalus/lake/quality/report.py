@@ -146,4 +146,3 @@ def _gaps(recording: Recording, symbol: str, start: int, end: int) -> list[tuple
 def _shown(gap: Interval) -> tuple[object, ...]:
     end = None if gap.ended_at == FOREVER else gap.ended_at
     return gap.exchange, gap.symbol, gap.channel, gap.started_at, end, gap.reason, gap.missed, gap.detail
-

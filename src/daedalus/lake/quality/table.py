@@ -19,7 +19,7 @@ from daedalus.lake.selecting import Choice
 from daedalus.lake.streams import Stream
 from daedalus.lake.tables import Layout
 from daedalus.shared.clock import utc
-from daedalus.shared.events import ALL, GAP_REASONS, Gap
+from daedalus.shared.events import GAP_REASONS, Gap
 from daedalus.storage.partitions import Partition
 
 #: Channels with quotes.
@@ -60,7 +60,9 @@ def recordings(layout: Layout, exchange: str | None = None) -> list[Recording]:
 
 
 def _recording(source: str, exchange: str, streams: dict[tuple[str, str], Stream]) -> Recording:
-    rows = (cast(Gap, event) for (_, channel), s in sorted(streams.items()) if channel == "gaps" for event in s.events())
+    rows = (
+        cast(Gap, event) for (_, channel), s in sorted(streams.items()) if channel == "gaps" for event in s.events()
+    )
 
     def after(symbol: str, channel: str, instant: int) -> int | None:
         stream = streams.get((symbol, channel))
@@ -124,17 +126,18 @@ class _Sheet:
         self._keys: pl.Series | None = None
 
     def hours(self, start: int, end: int) -> Iterator[Hour]:
-        """Yield the hours in [start, end), and one partition on either side; those without rows where it was recorded."""
+        """Yield the hours in [start, end) and their neighbours; those without rows where it was recorded."""
         expected = max(start, self._since // HOUR_NS * HOUR_NS)
         empty: Hour | None = None
         for hour in hours_of(self.channel, _around(self._partitions, start, end)):
-            for at in range(expected, hour.start, HOUR_NS):
+            for at in range(expected, min(hour.start, end), HOUR_NS):
                 yield from self._silent(Hour(self.channel, at, hour.rows.clear(), hour.before, hour.rows.head(1)))
             yield hour
             expected = max(expected, hour.start + HOUR_NS)
             empty = Hour(self.channel, 0, hour.rows.clear(), hour.rows.tail(1), None)
-        for at in range(expected, min(end, self._until + 1), HOUR_NS) if empty else ():
-            yield from self._silent(Hour(self.channel, at, empty.rows, empty.before, None))
+        if empty is not None:
+            for at in range(expected, min(end, self._until + 1), HOUR_NS):
+                yield from self._silent(Hour(self.channel, at, empty.rows, empty.before, None))
 
     def _silent(self, hour: Hour) -> Iterator[Hour]:
         if left_over(*self._recorded(hour.start), self._spans) or self._gaps_in(hour.start):
@@ -209,5 +212,6 @@ def _made(
 
 def _around(partitions: Sequence[Partition], start: int, end: int) -> Sequence[Partition]:
     """Return the partitions in [start, end), and one more on either side."""
-    chosen = [n for n, p in enumerate(partitions) if p.end.timestamp() * 1e9 > start and p.start.timestamp() * 1e9 < end]
-    return partitions[max(0, chosen[0] - 1) : chosen[-1] + 2] if chosen else []
+    first = next((n for n, part in enumerate(partitions) if part.end > utc(start)), len(partitions))
+    last = next((n for n, part in enumerate(partitions) if part.start >= utc(end)), len(partitions))
+    return partitions[max(0, first - 1) : last + 1]

@@ -1,0 +1,98 @@
+"""A real collector at a market that misbehaves as a seed says: quality names every fault by its cause, and no other."""
+
+import asyncio
+import random
+
+import polars as pl
+
+import daedalus
+from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
+from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+from daedalus.sandbox.server import SandboxServer
+from daedalus.sandbox.synthetic import SyntheticSource
+from daedalus.shared.clock import SystemClock
+
+PRODUCTS = ("BTC-USD", "ETH-USD")
+#: What each fault has to be called. A frame that is cut in half is missing from the numbering as well.
+CAUSES = {
+    "disconnect": {"disconnect"},
+    "disconnect_abrupt": {"disconnect"},
+    "skip_sequence:3": {"sequence_gap"},
+    "malformed": {"parse_error", "sequence_gap"},
+    "silence:60": {"stall"},
+    "duplicate:3": set(),
+    "error_frame": set(),
+    "unknown_message": set(),
+}
+SEED = 1
+QUIET_S = 0.2
+WAIT_S = 30.0
+
+
+async def until(condition):
+    """Wait for a state, on a busy machine too."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.02)
+
+
+async def strike(server, collector, pipeline, fault):
+    """Let one fault happen to the living connection and wait until it is over."""
+    before = sum(pipeline.stats.gaps.values())
+    living = [c.id for c in server.stats().connections if c.closed_s is None and c.market == "running"]
+    await server.inject(fault, living[-1])
+    if CAUSES[fault]:
+        await until(lambda: sum(pipeline.stats.gaps.values()) > before)
+    await asyncio.sleep(QUIET_S)
+    await until(lambda: not collector.gaps)
+    await asyncio.sleep(QUIET_S)
+
+
+async def record(base, faults):
+    """Return (fault, begin, end) of what happened, ns."""
+    clock, happened = SystemClock(), []
+    async with SandboxServer("coinbase", SyntheticSource(PRODUCTS, seed=5, rate=60.0)) as server:
+        collector = CoinbaseCollector(
+            symbols=PRODUCTS, url=server.url, orderbook_interval_ms=0, stall_timeout_seconds=1.0
+        )
+        writer = StreamingParquetWriter(base_dir=base, source="coinbase")
+        pipeline = IngestionPipeline(
+            source="coinbase",
+            collectors=[collector],
+            writer=writer,
+            flush_interval_seconds=0.3,
+            reconnect_delay_seconds=0.05,
+            reconnect_delay_max_seconds=0.2,
+            rng=random.Random(1),
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(pipeline.run(stop))
+        await until(lambda: writer.stats.rows.get("trades", 0) > 20 and not collector.gaps)
+        for fault in faults:
+            begin = clock.now_ns()
+            await strike(server, collector, pipeline, fault)
+            happened.append((fault, begin, clock.now_ns()))
+        stop.set()
+        await running
+    return happened
+
+
+async def test_every_injected_fault_is_found_with_its_cause_and_no_other(tmp_path):
+    faults = list(CAUSES)
+    random.Random(SEED).shuffle(faults)
+    happened = await record(tmp_path, faults)
+    found = daedalus.open_lake(tmp_path).quality()
+    gaps = found.gaps.filter(pl.col("reason") != "shutdown")
+    for fault, begin, end in happened:
+        mine = gaps.filter(pl.col("ended_at").is_between(begin, end))
+        assert set(mine["reason"]) == CAUSES[fault], (fault, mine.rows())
+        if "disconnect" in fault or "silence" in fault:
+            streams = set(mine.select("symbol", "channel").rows())
+            assert streams == {(p, c) for p in PRODUCTS for c in ("trades", "l2", "orderbook", "ticker")}, fault
+        gaps = gaps.join(mine, on=gaps.columns, how="anti", nulls_equal=True)
+    assert gaps.is_empty(), gaps.rows()
+    summary = found.summary().filter(pl.col("channel") != "ALL")
+    assert summary.select(pl.col("crossed", "outliers", "stale", "duplicates", "out_of_order").sum()).row(0) == (0,) * 5
+    trades = summary.filter(pl.col("channel") == "trades")
+    assert all(row["gaps"] - row["gaps_shutdown"] >= 4 for row in trades.iter_rows(named=True))
