@@ -7,6 +7,7 @@ import polars as pl
 
 import daedalus
 from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
+from daedalus.ingestion.collectors.pace import HostPaces, Limits
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer
@@ -26,6 +27,7 @@ CAUSES = {
     "unknown_message": set(),
 }
 SEED = 1
+FAST = Limits(connects_per_s=200, messages_per_s=800)
 QUIET_S = 0.2
 WAIT_S = 30.0
 
@@ -54,7 +56,11 @@ async def record(base, faults):
     clock, happened = SystemClock(), []
     async with SandboxServer("coinbase", SyntheticSource(PRODUCTS, seed=5, rate=60.0)) as server:
         collector = CoinbaseCollector(
-            symbols=PRODUCTS, url=server.url, orderbook_interval_ms=0, stall_timeout_seconds=1.0
+            symbols=PRODUCTS,
+            url=server.url,
+            orderbook_interval_ms=0,
+            stall_timeout_seconds=1.0,
+            pace=HostPaces(clock).of(server.url, FAST),
         )
         writer = StreamingParquetWriter(base_dir=base, source="coinbase")
         pipeline = IngestionPipeline(

@@ -185,7 +185,7 @@ def test_a_ticker_and_l2_are_judged_too(tmp_path: Path) -> None:
 def test_what_does_not_match_says_what_there_is(tmp_path: Path) -> None:
     write_events(tmp_path, [trade(T0, 0)])
     lake = daedalus.open_lake(tmp_path)
-    with pytest.raises(ConfigError, match="nothing matches symbol DOGE-USD. There is: coinbase BTC-USD"):
+    with pytest.raises(ConfigError, match=r"nothing matches symbol DOGE-USD\. There is: coinbase BTC-USD"):
         lake.quality(symbol="DOGE/USD")
     with pytest.raises(ConfigError, match="nothing matches from 2025-06-20"):
         lake.quality(start="2025-06-20")
