@@ -26,6 +26,8 @@ CAUSES = {
     "error_frame": set(),
     "unknown_message": set(),
 }
+#: Has a recorder of its own: a book that is lost again within seconds waits for its snapshot.
+LOST_TWICE = "malformed"
 SEED = 1
 FAST = Limits(connects_per_s=200, messages_per_s=800)
 QUIET_S = 0.2
@@ -84,21 +86,27 @@ async def record(base, faults):
     return happened
 
 
-async def test_every_injected_fault_is_found_with_its_cause_and_no_other(tmp_path):
-    faults = list(CAUSES)
-    random.Random(SEED).shuffle(faults)
-    happened = await record(tmp_path, faults)
-    found = daedalus.open_lake(tmp_path).quality()
+def check(base, happened):
+    """Assert that each gap is of the fault in whose time it ended, and that the rows show nothing else."""
+    found = daedalus.open_lake(base).quality()
     gaps = found.gaps.filter(pl.col("reason") != "shutdown")
     for fault, begin, end in happened:
         mine = gaps.filter(pl.col("ended_at").is_between(begin, end))
         assert set(mine["reason"]) == CAUSES[fault], (fault, mine.rows())
-        if "disconnect" in fault or "silence" in fault:
+        if CAUSES[fault] & {"disconnect", "stall"}:
             streams = set(mine.select("symbol", "channel").rows())
             assert streams == {(p, c) for p in PRODUCTS for c in ("trades", "l2", "orderbook", "ticker")}, fault
         gaps = gaps.join(mine, on=gaps.columns, how="anti", nulls_equal=True)
     assert gaps.is_empty(), gaps.rows()
     summary = found.summary().filter(pl.col("channel") != "ALL")
     assert summary.select(pl.col("crossed", "outliers", "stale", "duplicates", "out_of_order").sum()).row(0) == (0,) * 5
-    trades = summary.filter(pl.col("channel") == "trades")
-    assert all(row["gaps"] - row["gaps_shutdown"] >= 4 for row in trades.iter_rows(named=True))
+
+
+async def test_every_injected_fault_is_found_with_its_cause_and_no_other(tmp_path):
+    faults = sorted(CAUSES.keys() - {LOST_TWICE})
+    random.Random(SEED).shuffle(faults)
+    places = {tmp_path / "some": faults, tmp_path / "another": [LOST_TWICE]}
+    happened = await asyncio.gather(*(record(base, struck) for base, struck in places.items()))
+    for base, windows in zip(places, happened, strict=True):
+        assert len(windows) == len(places[base])
+        check(base, windows)
