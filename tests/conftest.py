@@ -18,8 +18,10 @@ DATA = Path(os.environ.get("DAEDALUS_TEST_DATA", Path(__file__).parent.parent.pa
 ORDER = ("conformance", "simulation", "end_to_end", "property", "docs", "unit")
 WORKER_BYTES = 1_200_000_000
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("daedalus", deadline=None)
+# How long an example takes says more about the machine than about the code. The suite tries the same examples each
+# time, so that it fails for what was changed; `--hypothesis-profile=fresh` looks for new ones.
+settings.register_profile("daedalus", deadline=None, derandomize=True)
+settings.register_profile("fresh", deadline=None)
 settings.load_profile("daedalus")
 
 

@@ -13,6 +13,7 @@ from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.sandbox.updates import LevelChanges, TickerTick, TradeTick
 from daedalus.shared.clock import SystemClock
+from tests.simulation.scenes import stop_after
 
 FAST = Limits(connects_per_s=100, messages_per_s=400)
 EXCHANGES = ("binance", "okx", "kraken")
@@ -74,8 +75,8 @@ def ccxt_makes(name, server, paces, **options):
     return lambda: CcxtCollector(name, **{**given, **options}, paces=paces)
 
 
-async def record(base, collector, seconds, *meddling):
-    """Record for so long; `meddling` are coroutines that run beside it."""
+async def record(base, collector, seconds, *meddling, is_done=lambda: True):
+    """Record for so long, and until it is done; `meddling` are coroutines that run beside it and that it waits for."""
     pipeline = IngestionPipeline(
         source="ccxt",
         collectors=[collector],
@@ -86,12 +87,12 @@ async def record(base, collector, seconds, *meddling):
         rng=random.Random(1),
     )
     stop = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, stop.set)
     tasks = [asyncio.create_task(one) for one in meddling]
+    ending = asyncio.create_task(stop_after(stop, seconds, lambda: is_done() and all(task.done() for task in tasks)))
     try:
         return await pipeline.run(stop)
     finally:
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, ending)
 
 
 async def until(condition):

@@ -2,10 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 Scene = Callable[[Path], Awaitable[Any]]
+PATIENCE_S = 60.0
+
+
+async def stop_after(stop: asyncio.Event, seconds: float, is_done: Callable[[], bool]) -> None:
+    """End a recording after so long, and on a busy machine not before it has seen what it was made for.
+
+    What does not happen within another minute is left to the test to find missing.
+    """
+    await asyncio.sleep(seconds)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_done():  # noqa: ASYNC110 (nobody tells when)
+                await asyncio.sleep(0.05)
+    stop.set()
 
 
 class Recorded:

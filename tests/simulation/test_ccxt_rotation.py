@@ -19,7 +19,7 @@ async def rotating(base, name):
     async with server_of(name, PRODUCTS, seed=8, rate=60) as server:
         make = ccxt_makes(name, server, paces())
         collector = RotatingCollector(make, after_s=2.0, linger_s=0.2, rng=random.Random(3))
-        stats = await record(base, collector, 9.0)
+        stats = await record(base, collector, 7.0, is_done=lambda: collector.rotations >= 1)
         return collector, stats, len(server.stats().connections)
 
 

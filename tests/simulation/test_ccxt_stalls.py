@@ -29,7 +29,7 @@ async def forgetting(base, name):
             done.set()
 
         done = asyncio.Event()
-        await record(base, collector, 14.0, forget())
+        await record(base, collector, 8.0, forget())
         assert done.is_set()
         return protocol.again, len(server.stats().connections)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from functools import partial
 
 import polars as pl
@@ -15,7 +16,7 @@ from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.testing import invariants
 from daedalus.testing.invariants import assert_trades_are_whole
 from daedalus.testing.lake import read_channel, unfinished
-from tests.simulation.scenes import Recorded
+from tests.simulation.scenes import Recorded, stop_after
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
@@ -40,9 +41,18 @@ async def record(base, faults, *, seconds=6.0, rate=60.0, stall=1.0, max_frame_m
             rng=random.Random(1),
         )
         stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
+        ending = asyncio.create_task(stop_after(stop, seconds, lambda: has_happened(server, faults)))
         stats = await pipeline.run(stop)
+        await ending
         return server.stats(), stats, collector
+
+
+def has_happened(server, faults):
+    """Tell whether every kind of fault did."""
+    stats = server.stats()
+    done = {fault.name for connection in stats.connections for fault in connection.faults}
+    done |= {"refuse"} if stats.refused else set()
+    return done >= {re.split("[@:]", fault)[0] for fault in faults}
 
 
 def assert_nothing_is_lost_silently(base):

@@ -17,14 +17,16 @@ from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.clock import SystemClock
 from daedalus.testing.invariants import Ledger, assert_books_are_true, assert_trades_are_whole
 from daedalus.testing.lake import read_channel
-from tests.simulation.scenes import Recorded
+from tests.simulation.scenes import Recorded, stop_after
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 FAST = Limits(connects_per_s=100, messages_per_s=400)
 
 
-async def record(base, *, faults=(), seconds=8.0, after_s=1.0, linger_s=0.2, rate=200.0, meddle=None, **options):
-    """Record through a rotating collector; return the server's statistics and the collector."""
+async def record(
+    base, *, faults=(), rotations=2, seconds=5.0, after_s=1.0, linger_s=0.2, rate=100.0, meddle=None, **options
+):
+    """Record through a collector until it has rotated so often; return the server's statistics and the collector."""
     clock = SystemClock()
     async with SandboxServer("coinbase", SyntheticSource(PRODUCTS, seed=8, rate=rate), faults=faults) as server:
         pace = HostPace(FAST, clock)
@@ -43,9 +45,10 @@ async def record(base, *, faults=(), seconds=8.0, after_s=1.0, linger_s=0.2, rat
             rng=random.Random(1),
         )
         stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
+        ending = asyncio.create_task(stop_after(stop, seconds, lambda: collector.rotations >= rotations))
         meddling = asyncio.create_task(meddle(server)) if meddle else None
         await pipeline.run(stop)
+        await ending
         if meddling is not None:
             await meddling
         return server.stats(), collector
@@ -78,16 +81,16 @@ FAULTS = ["skip_sequence@every=0.7:2", "malformed@every=0.9", "disconnect@every=
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     scenes = {
-        "faults": partial(record, faults=FAULTS, seconds=10),
-        "planned": partial(record, channels=("ticker", "trades", "l2", "orderbook", "frames")),
-        "refused": partial(record, faults=["refuse@0.7x2:0"], seconds=7),
+        "faults": partial(record, faults=FAULTS, seconds=8),
+        "planned": partial(record, channels=("ticker", "trades", "l2", "orderbook", "frames"), rotations=3),
+        "refused": partial(record, faults=["refuse@0.7x2:0"]),
     }
     for when in OLD_DIES:
         meddle = partial(kill, number=0, when=when)
-        scenes[f"old-{when}"] = partial(record, meddle=meddle, seconds=5, linger_s=0.5)
+        scenes[f"old-{when}"] = partial(record, meddle=meddle, linger_s=0.5)
     for when in NEW_DIES:
         meddle = partial(kill, number=1, when=when)
-        scenes[f"new-{when}"] = partial(record, meddle=meddle, seconds=6, linger_s=0.5)
+        scenes[f"new-{when}"] = partial(record, meddle=meddle, linger_s=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("daedalus.ingestion.collectors.rotation.RETRY_S", 0.5)
         return Recorded(tmp_path_factory.mktemp("rotation"), scenes, together=3)

@@ -21,7 +21,7 @@ from daedalus.shared.clock import SystemClock
 from daedalus.shared.errors import RefusedError
 from daedalus.testing.invariants import Ledger, assert_books_are_true, assert_trades_are_whole
 from daedalus.testing.lake import read_channel
-from tests.simulation.scenes import Recorded
+from tests.simulation.scenes import Recorded, stop_after
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 WIRES = {LevelChanges: LEVEL2, TradeTick: MATCHES, TickerTick: TICKER}
@@ -84,12 +84,13 @@ async def record(base, meddle, *, seconds=8.0, rate=100.0, timeouts=QUICK, symbo
             rng=random.Random(1),
         )
         stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
         meddling = asyncio.create_task(meddle(protocol))
+        ending = asyncio.create_task(stop_after(stop, seconds, meddling.done))
         try:
             await pipeline.run(stop)
         finally:
             await meddling
+            ending.cancel()
         return server.stats(), protocol
 
 
