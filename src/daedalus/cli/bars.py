@@ -38,6 +38,8 @@ def bars(
     config: etl.ConfigOption = None,
     overrides: etl.OverridesOption = None,
     workers: etl.WorkersOption = 1,
+    engine: etl.EngineOption = "local",
+    scheduler: etl.SchedulerOption = None,
     mode: etl.ModeOption = "overwrite_partition",
     dry_run: etl.DryRunOption = False,
     as_json: etl.JsonOption = False,
@@ -55,9 +57,12 @@ def bars(
 
     Example: daedalus bars --base-dir data --symbol BTC-USD --durations 1,60,3600 --event-bars volume-10
 
+    With --engine dask each market is a task on a cluster; --input and --output are places that all its machines see.
+
     Exit codes: 0 done; 1 a market failed (the others are done); 2 the settings or flags are wrong, or nothing matches;
     130 interrupted.
     """
+    running = RunOptions(dry_run, debug, as_json, None, workers, engine, scheduler)
     settings = etl.load_settings(config, overrides, input, output, debug)
     chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
     from daedalus.cli.wiring import bar_options
@@ -70,8 +75,8 @@ def bars(
     if durations is not None:
         options["durations"] = parse_durations(durations)
     transform = functools.partial(BarAggregationTransform, **options, partial=partial, silver=_silver_columns(settings))
-    make = functools.partial(make_runner, transform, *etl.lake(settings, source, "bars", mode=mode))
-    execute(BarAggregationTransform.name, make, chosen, RunOptions(dry_run, debug, as_json, None, workers))
+    make = functools.partial(make_runner, transform, *etl.lake(settings, source, "bars", mode=mode, engine=engine))
+    execute(BarAggregationTransform.name, make, chosen, running)
 
 
 def _silver_columns(settings: "DaedalusConfig") -> frozenset[str]:

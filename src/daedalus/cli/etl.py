@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from daedalus.cli.wiring import Transform as Channel
     from daedalus.config.config import DaedalusConfig
     from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
+    from daedalus.storage.base import Storage
 
 InputOption = Annotated[
     str | None,
@@ -55,11 +56,11 @@ OverridesOption = Annotated[
     typer.Option("--set", help="Any setting, over the file: --set storage.paths.tier_features=silver2."),
 ]
 StatePathOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--state-path",
-        help="Go on from the state in this .json file (of one market) or folder (of many), and keep it there; default: "
-        "start afresh and keep none.",
+        help="Go on from the state in this .json file (of one market) or folder (of many; also s3://BUCKET/PREFIX), "
+        "and keep it there; default: start afresh and keep none.",
     ),
 ]
 ResetStateOption = Annotated[
@@ -67,6 +68,16 @@ ResetStateOption = Annotated[
 ]
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, max=256, help="Markets at once, each in a process of its own.")
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="local: --workers processes here; dask: the cluster at --scheduler (docs/SCALING.md).",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", help="Address of a Dask scheduler: tcp://10.0.0.1:8786 or tls://...")
 ]
 ModeOption = Annotated[
     str,
@@ -127,10 +138,12 @@ def lake(
     *,
     trades: str | None = None,
     mode: str = "overwrite_partition",
+    engine: str = "local",
 ) -> "tuple[InputConfig, OutputConfig]":
     """Return where and how a transform reads and writes.
 
-    Silver is read where it was written, in the output's lake; where there is none, in the input's.
+    Silver is read where it was written, in the output's lake; where there is none, in the input's. For a cluster,
+    directories are full paths: its workers stand in directories of their own.
 
     Raises
     ------
@@ -150,4 +163,15 @@ def lake(
         read = replace(read, trades_base_dir=other_store(settings, "etl_storage_input", trades))
     if write.silver("orderbook").folders():
         read = replace(read, processed_base_dir=write.base_dir)
-    return read, write
+    return (read, write) if engine == "local" else _with_full_paths(read, write)
+
+
+def _with_full_paths(read: "InputConfig", write: "OutputConfig") -> "tuple[InputConfig, OutputConfig]":
+    from dataclasses import replace
+
+    def full(place: "Path | Storage | None") -> "Path | Storage | None":
+        return place.absolute() if isinstance(place, Path) else place
+
+    names = ("base_dir", "processed_base_dir", "trades_base_dir")
+    read = replace(read, **{name: full(getattr(read, name)) for name in names})  # type: ignore[arg-type]
+    return read, replace(write, base_dir=full(write.base_dir))  # type: ignore[arg-type]

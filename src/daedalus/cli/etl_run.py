@@ -3,18 +3,19 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from daedalus.shared.clock import SystemClock
+from daedalus.shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from daedalus.etl.core.config import FilterSpec
     from daedalus.etl.core.executor import TransformExecutor
     from daedalus.etl.core.report import Progress, Report
     from daedalus.etl.core.runners import MakeExecutor
+    from daedalus.storage.base import Place
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -34,6 +35,13 @@ class RunOptions:
         Rows of each market; None: all.
     workers
         Processes; 1 is this one alone.
+    engine, scheduler
+        ``local``, or ``dask`` and the address of its scheduler.
+
+    Raises
+    ------
+    ConfigError
+        If these do not go together.
     """
 
     dry_run: bool = False
@@ -41,6 +49,21 @@ class RunOptions:
     as_json: bool = False
     limit: int | None = None
     workers: int = 1
+    engine: str = "local"
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what belongs to one engine only."""
+        if self.engine not in ("local", "dask"):
+            raise ConfigError(f"--engine {self.engine}: there are local and dask")
+        if self.engine == "local" and self.scheduler is not None:
+            raise ConfigError("--scheduler is for --engine dask")
+        if self.engine == "dask" and self.scheduler is None:
+            raise ConfigError("--engine dask needs --scheduler ADDRESS, which `dask scheduler` prints when it starts")
+        if self.engine == "dask" and self.workers > 1:
+            raise ConfigError("--workers is for --engine local: a cluster has the workers that joined it")
+        if self.engine == "dask" and self.limit is not None:
+            raise ConfigError("--limit is for --engine local: it stops in the middle of an hour, where no state stands")
 
 
 def execute(name: str, make: "MakeExecutor", chosen: "FilterSpec", options: RunOptions) -> None:
@@ -82,6 +105,10 @@ def _interruptible(
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if options.scheduler is not None:
+            from daedalus.etl.core.cluster import run_on_dask
+
+            return run_on_dask(make, chosen, options.scheduler, show)
         if options.workers > 1:
             from daedalus.etl.core.workers import run_markets
 
@@ -118,7 +145,7 @@ def planned(executor: "TransformExecutor", chosen: "FilterSpec") -> str:
     return "\n".join(lines)
 
 
-def _state_use(state: Path) -> str:
+def _state_use(state: "Place") -> str:
     return "there, replaced by newer ones" if state.exists() else "new"
 
 

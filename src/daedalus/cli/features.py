@@ -132,6 +132,8 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
         limit: etl.LimitOption = None,
         feature_set: etl.FeatureSetOption = None,
         workers: etl.WorkersOption = 1,
+        engine: etl.EngineOption = "local",
+        scheduler: etl.SchedulerOption = None,
         mode: etl.ModeOption = "overwrite_partition",
         config: etl.ConfigOption = None,
         overrides: etl.OverridesOption = None,
@@ -139,17 +141,20 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
         as_json: etl.JsonOption = False,
         debug: etl.DebugOption = False,
     ) -> None:
+        from daedalus.cli.stores import state_place
+
         settings = etl.load_settings(config, overrides, input, output, debug)
         chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
-        places = etl.lake(settings, source, table, trades=trades, mode=mode)
+        options = RunOptions(dry_run, debug, as_json, limit, workers, engine, scheduler)
+        places = etl.lake(settings, source, table, trades=trades, mode=mode, engine=engine)
         make = functools.partial(
             _runner(table),
             table_options(settings, feature_set),
             *places,
-            state_path=state_path,
+            state_path=None if state_path is None else state_place(settings, state_path, engine),
             reset_states=reset_state,
         )
-        execute(f"{table} features", make, chosen, RunOptions(dry_run, debug, as_json, limit, workers))
+        execute(f"{table} features", make, chosen, options)
 
     compute.__doc__ = doc + _COMMON
     compute.__name__ = table
@@ -176,6 +181,9 @@ _COMMON = """
     rows are those of one run over all hours, and a run that was killed goes on where it was. A state of other settings,
     another version or market is refused, and so is going back in time; --reset-state starts afresh. A partition that
     exists is replaced in one step.
+
+    With --engine dask the hours of each market are a chain on a cluster, to the same rows; --input and --output, and
+    --state-path if there is one, are then places that all its machines see.
 
     Exit codes: 0 done; 1 a market failed or something was skipped (the others are done); 2 the settings or flags are
     wrong, or nothing matches; 130 interrupted.

@@ -9,6 +9,7 @@ from daedalus.cli import etl
 
 if TYPE_CHECKING:
     from daedalus.etl.utils.state_manager import Checkpoint, Head, StateManager
+    from daedalus.storage.base import Place
 
 app = typer.Typer(
     help="States that features carry from run to run: list, show, reset.",
@@ -19,8 +20,11 @@ app = typer.Typer(
 )
 
 PathOption = Annotated[
-    Path | None,
-    typer.Option("--state-path", help="A .json file, or a folder of states; default: storage.paths.state_dir."),
+    str | None,
+    typer.Option(
+        "--state-path",
+        help="A .json file, or a folder of states, also s3://BUCKET/PREFIX; default: storage.paths.state_dir.",
+    ),
 ]
 _TransformOption = Annotated[str | None, typer.Option("--transform", help="Only of orderbook, trades or ticker.")]
 
@@ -98,22 +102,23 @@ def reset(
     manager = _manager(state_path, config, overrides)
     if not (every or manager.of_one or transform or exchange or symbol):
         raise ConfigError("name what to forget: --transform, --exchange, --symbol, a .json file, or --all")
-    for path, head in _chosen(manager, transform, exchange, symbol):
-        StateManager(path).reset(head.transform, head.market)
-        typer.echo(f"forgot {head.transform} features of {head.market}, {path}")
+    for place, head in _chosen(manager, transform, exchange, symbol):
+        StateManager(place).reset(head.transform, head.market)
+        typer.echo(f"forgot {head.transform} features of {head.market}, {place}")
 
 
-def _manager(state_path: Path | None, config: Path | None, overrides: list[str] | None) -> "StateManager":
+def _manager(state_path: str | None, config: Path | None, overrides: list[str] | None) -> "StateManager":
     settings = etl.load_settings(config, overrides, None, None, False)
+    from daedalus.cli.stores import state_place
     from daedalus.cli.wiring import state_dir
     from daedalus.etl.utils.state_manager import StateManager
 
-    return StateManager(state_path or state_dir(settings))
+    return StateManager(state_dir(settings) if state_path is None else state_place(settings, state_path))
 
 
 def _chosen(
     manager: "StateManager", transform: str | None, exchange: str | None, symbol: str | None
-) -> "list[tuple[Path, Head]]":
+) -> "list[tuple[Place, Head]]":
     """Return the states that the flags select; raises NotFoundError if there are none."""
     from daedalus.shared.errors import NotFoundError
 
@@ -124,11 +129,11 @@ def _chosen(
         if transform in (None, head.transform) and wanted.selects_market(head.exchange, head.symbol)
     ]
     if not found:
-        raise NotFoundError(f"no such state in {manager.path}: `daedalus state list` shows what there is")
+        raise NotFoundError(f"no such state in {manager.root}: `daedalus state list` shows what there is")
     return found
 
 
-def _as_json(heads: "list[tuple[Path, Head]]") -> str:
+def _as_json(heads: "list[tuple[Place, Head]]") -> str:
     import msgspec
 
     return msgspec.json.encode([{"path": str(path), **msgspec.to_builtins(head)} for path, head in heads]).decode()

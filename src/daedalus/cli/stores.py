@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daedalus.storage.base import Place
 from daedalus.storage.factory import address
 
 if TYPE_CHECKING:
@@ -92,6 +93,23 @@ def other_store(config: "DaedalusConfig", name: str, text: str) -> "Path | Stora
     from daedalus.storage.factory import make_storage
 
     return make_storage(backend, {**store_options(config, name, backend), **flags})
+
+
+def state_place(config: "DaedalusConfig", text: str, engine: str = "local") -> "Path | Place":
+    """Return the place of states on the command line: a file or folder, or one in a store with the output's keys.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address of another kind.
+    """
+    if address(text)[0] == "local":
+        path = Path(text).expanduser()
+        return path if engine == "local" else path.absolute()
+    from daedalus.storage.local import as_storage
+
+    folder, _, name = text.rpartition("/") if text.endswith(".json") else (text, "", "")
+    return Place(as_storage(other_store(config, "etl_storage_output", folder)), name)
 
 
 def _policy(config: "DaedalusConfig") -> object:

@@ -32,6 +32,11 @@ class SegmentName:
         """Return the file name."""
         return f"segment_{self.journal}_{self.first_row:09d}-{self.last_row:09d}.{suffix}"
 
+    @staticmethod
+    def is_one(name: str) -> bool:
+        """Return whether a file name is that of a segment."""
+        return _NAME.fullmatch(name) is not None
+
     @classmethod
     def parse(cls, name: str) -> "SegmentName":
         """Return the parts of a file name. Raises `SchemaError` if it is none of ours."""

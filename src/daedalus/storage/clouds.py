@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 import obstore
@@ -192,6 +192,10 @@ class MemoryStorage(ObjectStorage):
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(), "memory:")
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: what another process would get is empty."""
+        raise ConfigError("a store in memory is of one process: use a directory or an object store for several")
 
 
 @contextlib.contextmanager

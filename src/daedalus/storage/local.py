@@ -36,6 +36,8 @@ _STEM_MAX = 50
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+# How often a directory is read in a listing while files of it go.
+_READS_MAX = 5
 # File systems without hard links (exFAT, some network mounts) answer so.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -281,16 +283,13 @@ class LocalStorage:
 
     def _walk(self, folder: Path, prefix: str, after: str | None) -> Iterator[ObjectInfo]:
         """Walk in the order of keys: a directory's name counts with the ``/`` that follows it."""
-        entries = ((f"{prefix}{entry.name}{'/' * entry.is_dir()}", entry) for entry in _entries(folder))
-        for key, entry in sorted(entries, key=lambda pair: pair[0]):
-            if key.endswith("/"):
+        entries = ((f"{prefix}{name}{'' if stat else '/'}", name, stat) for name, stat in _described(folder))
+        for key, name, stat in sorted(entries, key=lambda entry: entry[0]):
+            if stat is None:
                 if after is None or key > after or after.startswith(key):
-                    yield from self._walk(folder / entry.name, key, after)
+                    yield from self._walk(folder / name, key, after)
             elif is_visible(key) and (after is None or key > after):
-                # Removed since the directory was read: as if the listing had come later.
-                with contextlib.suppress(FileNotFoundError):
-                    stat = entry.stat()
-                    yield ObjectInfo(key, stat.st_size, stat.st_mtime_ns)
+                yield ObjectInfo(key, stat.st_size, stat.st_mtime_ns)
 
 
 def as_storage(store: Path | Storage) -> Storage:
@@ -301,6 +300,29 @@ def as_storage(store: Path | Storage) -> Storage:
 def local_place(path: Path) -> Place:
     """Return a file or directory of this machine as a place."""
     return Place(LocalStorage(path.parent), path.name)
+
+
+def _described(folder: Path) -> list[tuple[str, os.stat_result | None]]:
+    """Return the names in a directory, each with what is known of the file; None: it is a directory.
+
+    A directory that another one took the place of meanwhile (`exchange`), or that lost a file, is read anew.
+    """
+    found: list[tuple[str, os.stat_result | None]] = []
+    for _ in range(_READS_MAX):
+        found, before, entries = [], _inode(folder), _entries(folder)
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                found.append((entry.name, None if entry.is_dir() else entry.stat()))
+        if len(found) == len(entries) and _inode(folder) == before:
+            break
+    return found
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -9,8 +9,9 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import obstore
 from obstore.store import ObjectStore
@@ -48,7 +49,7 @@ _LIBRARY_ERRORS = (obstore.exceptions.BaseError, FileNotFoundError, PermissionEr
 
 
 class ObjectStorage:
-    """Any store that obstore speaks to.
+    """Any store that obstore speaks to. It goes to other processes by what it was made from.
 
     Parameters
     ----------
@@ -84,6 +85,18 @@ class ObjectStorage:
         self._multipart_bytes = multipart_bytes
         self._is_ordered = is_ordered
         self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+
+    _again: "partial[ObjectStorage]"
+
+    def __new__(cls, *args: object, **options: object) -> Self:
+        """Remember what it is made from: in another process it is made again."""
+        made = super().__new__(cls)
+        made._again = partial(cls, *args, **options)  # type: ignore[assignment, arg-type]
+        return made
+
+    def __reduce__(self) -> "tuple[partial[ObjectStorage], tuple[()]]":
+        """Return how to make it again. Holds its keys, where it was given any."""
+        return self._again, ()
 
     @property
     def url(self) -> str:

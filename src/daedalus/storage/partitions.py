@@ -151,6 +151,13 @@ def replaces(names: Iterable[str]) -> str:
     return msgspec.json.encode(sorted(names)).decode()
 
 
+def tables_in(folder: Place) -> dict[str, int]:
+    """Return the bytes of each Parquet file that counts directly in a folder, by name, sorted."""
+    below = ((info.key.removeprefix(f"{folder.key}/"), info.size) for info in folder.storage.list(folder.key))
+    tables = dict(sorted((name, size) for name, size in below if "/" not in name and _is_table(name)))
+    return _standing(folder, tables)
+
+
 def _is_table(name: str) -> bool:
     return name.endswith(_TABLE) and name[0] not in "._"
 

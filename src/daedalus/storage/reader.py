@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
@@ -57,6 +58,12 @@ class Source:
     open: Callable[[], Path | BinaryIO]
 
 
+def source_of(place: Place) -> Source:
+    """Return a file that is opened when its turn comes."""
+    path = place.local_path
+    return Source(place, (lambda: path) if path is not None else partial(open_object, place))
+
+
 def sources_ahead(groups: Iterable[Sequence[Place]]) -> Generator[list[Source], None, None]:
     """Yield the files of group after group; objects of the next group are fetched while one is being used.
 
@@ -86,9 +93,8 @@ class _Fetcher:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def source(self, place: Place) -> Source:
-        path = place.local_path
-        if path is not None:
-            return Source(place, lambda: path)
+        if place.local_path is not None:
+            return source_of(place)
         self._pool = self._pool or ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
         return Source(place, self._pool.submit(open_object, place).result)
 

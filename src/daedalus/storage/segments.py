@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
 from daedalus.storage.base import Place
-from daedalus.storage.reader import Source, sources_ahead
+from daedalus.storage.reader import Source, source_of, sources_ahead
+from daedalus.storage.replaced import TRIES, names_now
 
 CHUNK_ROWS = 32_768
 """Rows of a chunk at most: the row group of a segment, so that a row group goes through whole."""
@@ -77,11 +78,13 @@ class _Segment:
 
     def __init__(self, source: Source, schema: pa.Schema, stats: ReadStats) -> None:
         self.path = source.place
-        stats.files_opened += 1
         try:
             self._file = pq.ParquetFile(source.open(), page_checksum_verification=True)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no file {self.path}") from error
         except (OSError, pa.ArrowException) as error:
             raise self._corrupt(error) from error
+        stats.files_opened += 1
         names = self._file.schema_arrow.names
         if missing := [name for name in schema.names if name not in names]:
             self._file.close()
@@ -150,6 +153,8 @@ def read_chunks(
     ------
     CorruptError
         If a segment cannot be decoded or a page's checksum is wrong.
+    NotFoundError
+        If a segment is gone, and was not merged into another one.
     SchemaError
         If a segment lacks a column or has it in a type that does not convert without loss.
     """
@@ -166,10 +171,8 @@ def _merge(sources: Sequence[Source], schema: pa.Schema, stats: ReadStats, sort_
 
     Row groups come in by (first time, segment). After each, what stands before the next one's first place is final.
     """
-    segments: list[_Segment] = []
+    segments = _opened(sources, schema, stats)
     try:
-        for source in sources:
-            segments.append(_Segment(source, schema, stats))
         units = sorted(unit for number, s in enumerate(segments) for unit in s.units(number, sort_by))
         held: pa.Table | None = None
         order = np.empty(0, dtype=np.int64)
@@ -185,6 +188,25 @@ def _merge(sources: Sequence[Source], schema: pa.Schema, stats: ReadStats, sort_
     finally:
         for segment in segments:
             segment.close()
+
+
+def _opened(sources: Sequence[Source], schema: pa.Schema, stats: ReadStats) -> list[_Segment]:
+    """Open the segments of a partition; those that were merged since they were listed, under their new name."""
+    for number in range(TRIES):
+        before, segments = stats.files_opened, list[_Segment]()
+        try:
+            for source in sources:
+                segments.append(_Segment(source, schema, stats))
+            return segments
+        except BaseException as error:
+            for segment in segments:
+                segment.close()
+            if not isinstance(error, NotFoundError) or number == TRIES - 1:
+                raise
+        stats.files_opened = before
+        folder = sources[0].place.parent
+        sources = [source_of(folder / name) for name in names_now(folder, [s.place.name for s in sources])]
+    raise AssertionError("the last try returns or raises")
 
 
 def _sorted(table: pa.Table, order: Int64s, sort_by: str) -> tuple[pa.Table, Int64s]:

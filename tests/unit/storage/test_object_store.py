@@ -1,5 +1,6 @@
 """What object stores do beyond the contract: bounded memory, sums by hand, replacing large files."""
 
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,9 @@ from pathlib import Path
 import obstore
 import pytest
 
-from daedalus.shared.errors import AlreadyExistsError, CorruptError
+from daedalus.shared.errors import AlreadyExistsError, ConfigError, CorruptError
 from daedalus.storage import object_store
-from daedalus.storage.clouds import MemoryStorage
+from daedalus.storage.clouds import MemoryStorage, S3Storage
 
 
 class Counting(MemoryStorage):
@@ -65,3 +66,11 @@ def test_a_large_file_that_changes_while_it_is_read_is_not_stored(
     with pytest.raises(CorruptError, match="changed while it was read"):
         store.put_file("a", path)
     assert [meta for page in obstore.list(store._store) for meta in page] == [], "nothing is left aside either"
+
+
+def test_a_store_goes_to_another_process_by_what_it_was_made_from() -> None:
+    store = S3Storage("lake", prefix="pi", region="eu-west-1", access_key_id="a", secret_access_key="b")
+    again = pickle.loads(pickle.dumps(store))
+    assert (again.url, again.scan_options()) == (store.url, store.scan_options())
+    with pytest.raises(ConfigError, match="of one process"):
+        pickle.dumps(MemoryStorage())

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 from daedalus.etl.core.manifest import inputs_of
 from daedalus.etl.transforms.base import Market
-from daedalus.shared.errors import SchemaError
 from daedalus.shared.filters import FilterSpec
-from daedalus.shared.segment import SegmentName
 from daedalus.storage.base import Place
 from daedalus.storage.partitions import Partition, find_partitions
+from daedalus.storage.replaced import merged_into
 
 _HOUR = dt.timedelta(hours=1)
 
@@ -42,7 +41,7 @@ def not_consumed(listed: Collection[str], consumed: Collection[str]) -> list[str
     Segments that were merged into one meanwhile (`daedalus compact`) are told by their rows: as many as are gone.
     """
     fresh, gone = set(listed) - set(consumed), set(consumed) - set(listed)
-    return [] if _are_merged(fresh, gone) else sorted(fresh)
+    return sorted(fresh - merged_into(fresh, gone))
 
 
 def no_longer_there(root: Place, market: Market, since: dt.datetime, inputs: Iterable[Partition]) -> str | None:
@@ -64,22 +63,10 @@ def no_longer_there(root: Place, market: Market, since: dt.datetime, inputs: Ite
     for folder, names in by_folder.items():
         listed = set(there.get(folder, ()))
         gone = names - listed
-        if gone and not _are_merged(listed - names, gone):
+        if gone and not merged_into(listed - names, gone):
             return f"{folder}/{min(gone)}"
     return None
 
 
 def _of(market: Market) -> tuple[str, str]:
     return market.exchange, market.symbol
-
-
-def _are_merged(fresh: Collection[str], gone: Collection[str]) -> bool:
-    try:
-        return bool(fresh) and sum(map(_rows, fresh)) == sum(map(_rows, gone))
-    except SchemaError:
-        return False
-
-
-def _rows(name: str) -> int:
-    parsed = SegmentName.parse(name)
-    return parsed.last_row - parsed.first_row + 1

@@ -12,14 +12,14 @@ from functools import partial
 import pyarrow as pa
 
 from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
-from daedalus.etl.core.manifest import manifest
+from daedalus.etl.core.manifest import described
 from daedalus.etl.core.planning import Planner, selects
 from daedalus.etl.core.report import Chain, Failure, Forecast, Progress, Report
 from daedalus.etl.core.standing import Standing, afresh, resumed
-from daedalus.etl.core.stretches import cut
+from daedalus.etl.core.stretches import Stretch, cut
 from daedalus.etl.core.writing import FileFormat, OutputWriter, Written
 from daedalus.etl.transforms.base import Market, Output, Rows, StatefulTransform, Streams, Transform, channels_read
-from daedalus.etl.utils.state_manager import StateManager
+from daedalus.etl.utils.state_manager import Checkpoint, StateManager
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError, DaedalusError
 from daedalus.storage.base import Place
@@ -66,7 +66,7 @@ class TransformExecutor:
         self._transform = transform
         self._mode = target.mode
         self._planner = Planner(transform, source, target)
-        self._states = states
+        self.target, self.states = target, states
         self._reset_states = reset_states
         self._stateful = transform if isinstance(transform, StatefulTransform) else None
         if states is not None and self._stateful is None:
@@ -123,6 +123,33 @@ class TransformExecutor:
         self._check_targets(chains, chosen, limit)
         return [chain.market for chain in chains]
 
+    @property
+    def is_stateful(self) -> bool:
+        """Whether the transform can be put down after any partition and taken up again."""
+        return self._stateful is not None
+
+    def stretches(self, chosen: FilterSpec) -> list[tuple[Market, list[Stretch]]]:
+        """Return what is published and committed as one step, by market; nothing for a transform without state."""
+        if self._stateful is None:
+            return [(chain.market, []) for chain in self._planner.plan(chosen)]
+        return [(chain.market, self._cut(chain.inputs)) for chain in self._planner.plan(chosen)]
+
+    def stands(self, market: Market) -> Checkpoint | None:
+        """Return the newest checkpoint of a market; None if there is none."""
+        if self.states is None or self._stateful is None:
+            return None
+        return self.states.newest(self._stateful.channel, market)
+
+    def forget(self, markets: Sequence[Market]) -> None:
+        """Forget the states of markets, if that was asked for."""
+        if self.states is not None and self._reset_states and self._stateful is not None:
+            for market in markets:
+                self.states.reset(self._stateful.channel, market)
+
+    def _cut(self, inputs: Mapping[str, Sequence[Partition]]) -> list[Stretch]:
+        leading = next(spec.name for spec in self._transform.inputs if spec.leads)
+        return cut(inputs, leading, self._planner.folder)
+
     def forecast(self, chosen: FilterSpec) -> list[Forecast]:
         """Return what `run` would read and write, by market, without opening an input. Raises as `run`."""
         chains = self._planner.plan(chosen)
@@ -134,22 +161,22 @@ class TransformExecutor:
             return Forecast(chain.market, chain.inputs, self._planner.targets(chain, chosen), None, [])
         stands = self.standing(chain)
         inputs = {name: [p for one in stands.left for p in one.inputs[name]] for name in chain.inputs}
-        state = None if self._states is None else self._states.place(self._stateful.channel, chain.market)
+        state = None if self.states is None else self.states.place(self._stateful.channel, chain.market)
         left = Chain(chain.market, inputs)
         return Forecast(chain.market, inputs, self._planner.targets(left, chosen), state, stands.notes + stands.skipped)
 
     def _check_targets(self, chains: Sequence[Chain], chosen: FilterSpec, limit: int | None) -> None:
         """Refuse to replace what is there by the first rows of it, or at all where the mode is to refuse."""
-        if limit is not None and self._states is not None:
+        if limit is not None and self.states is not None:
             raise ConfigError(
                 "--limit stops in the middle of an hour, which no state can stand at: not with --state-path"
             )
-        if self._states is not None and self._states.of_one and len(chains) > 1:
+        if self.states is not None and self.states.of_one and len(chains) > 1:
             raise ConfigError(
-                f"--state-path {self._states.path} is the state of one market, the filter selects {len(chains)}: give "
+                f"--state-path {self.states.root} is the state of one market, the filter selects {len(chains)}: give "
                 "--exchange and --symbol, or a folder"
             )
-        if limit is None and (self._mode != "error" or self._states is not None):
+        if limit is None and (self._mode != "error" or self.states is not None):
             return
         there = [path for chain in chains for path in self._planner.targets(chain, chosen) if path.exists()]
         if there and self._mode == "error":
@@ -170,10 +197,10 @@ class TransformExecutor:
         transform = self._stateful
         assert transform is not None
         leading = next(spec.name for spec in transform.inputs if spec.leads)
-        stretches = cut(chain.inputs, leading, self._planner.folder)
+        stretches = self._cut(chain.inputs)
         found = None
-        if self._states is not None and not self._reset_states:
-            found = self._states.load(transform.channel, chain.market, transform.fingerprint)
+        if self.states is not None and not self._reset_states:
+            found = self.states.load(transform.channel, chain.market, transform.fingerprint)
         if found is None:
             return afresh(chain.market, stretches)
         stands = resumed(chain.market, stretches, found, self._planner.published)
@@ -181,7 +208,7 @@ class TransformExecutor:
             # What the state has not seen of the streams beside the leading one is read too, selected or not.
             inputs = self._between(chain.market, found[0].until, stands.left[-1].end)
             inputs[leading] = [p for stretch in stands.left for p in stretch.inputs[leading]]
-            stands.left = cut(inputs, leading, self._planner.folder)
+            stands.left = self._cut(inputs)
         return stands
 
     def _between(self, market: Market, start: dt.datetime, end: dt.datetime) -> dict[str, list[Partition]]:
@@ -203,18 +230,18 @@ class TransformExecutor:
         stands = self.standing(chain)
         work.report.notes += stands.notes
         work.report.skipped += stands.skipped
-        if self._states is not None and self._reset_states:
-            self._states.reset(transform.channel, chain.market)
+        self.forget([chain.market])
         fold = transform.begin(chain.market, stands.state)
         began = stands.checkpoint.began if stands.checkpoint else None
         rows = stands.checkpoint.rows if stands.checkpoint else 0
         for stretch in stands.left:
-            rows += self._fold(work, fold.run, stretch.inputs, manifest(stretch.inputs))
+            inputs, made_from = described(stretch.inputs)
+            rows += self._fold(work, fold.run, inputs, made_from)
             began = began or stretch.start
-            if self._states is not None and (work.closed_until is None or stretch.end <= work.closed_until):
+            if self.states is not None and (work.closed_until is None or stretch.end <= work.closed_until):
                 place = (transform.channel, chain.market, transform.fingerprint)
                 reads = channels_read(transform)
-                self._states.commit(*place, fold.to_bytes(), began=began, until=stretch.end, rows=rows, reads=reads)
+                self.states.commit(*place, fold.to_bytes(), began=began, until=stretch.end, rows=rows, reads=reads)
             if work.limit is not None and work.rows_in >= work.limit:
                 break
 

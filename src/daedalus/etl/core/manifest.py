@@ -6,10 +6,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daedalus.shared.errors import NotFoundError
 from daedalus.shared.segment import FOOTER_PREFIX
 from daedalus.storage.base import Place
 from daedalus.storage.partitions import Partition
 from daedalus.storage.reader import open_object
+from daedalus.storage.replaced import TRIES, relisted
 
 KEY = FOOTER_PREFIX + "inputs"
 
@@ -30,6 +32,20 @@ class InputFile(msgspec.Struct, frozen=True):
     key: str
     size: int
     sha256: str
+
+
+def described(inputs: Mapping[str, Sequence[Partition]]) -> tuple[dict[str, list[Partition]], str]:
+    """Return the inputs of a stretch as they are now, and their `manifest`.
+
+    Segments that were merged since they were listed are listed anew. Raises `NotFoundError` when one is gone for good.
+    """
+    found = {name: list(partitions) for name, partitions in inputs.items()}
+    for _ in range(TRIES - 1):
+        try:
+            return found, manifest(found)
+        except NotFoundError:
+            found = {name: [relisted(partition) for partition in partitions] for name, partitions in found.items()}
+    return found, manifest(found)
 
 
 def manifest(inputs: Mapping[str, Sequence[Partition]]) -> str:

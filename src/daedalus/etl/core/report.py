@@ -1,7 +1,6 @@
 """What a run plans and what it did."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from daedalus.etl.core.writing import Written
 from daedalus.etl.transforms.base import Market
@@ -45,7 +44,7 @@ class Forecast:
     market: Market
     inputs: dict[str, list[Partition]]
     targets: list[Place]
-    state: Path | None
+    state: Place | None
     notes: list[str]
 
 

@@ -11,6 +11,7 @@ from daedalus.etl.transforms.orderbook import OrderbookFeatureTransform
 from daedalus.etl.transforms.ticker import TickerFeatureTransform
 from daedalus.etl.transforms.trades import TradesFeatureTransform
 from daedalus.etl.utils.state_manager import StateManager
+from daedalus.storage.base import Place
 
 #: Makes an executor; goes to worker processes, so it is made of what can be pickled.
 MakeExecutor = Callable[..., TransformExecutor]
@@ -50,7 +51,7 @@ class StatefulOrderbookRunner(TransformExecutor):
         source: InputConfig,
         target: OutputConfig,
         *,
-        state_path: Path | None = None,
+        state_path: Path | Place | None = None,
         reset_states: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -75,7 +76,7 @@ def trades_runner(
     source: InputConfig,
     target: OutputConfig,
     *,
-    state_path: Path | None = None,
+    state_path: Path | Place | None = None,
     reset_states: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TransformExecutor:
@@ -92,7 +93,7 @@ def ticker_runner(
     source: InputConfig,
     target: OutputConfig,
     *,
-    state_path: Path | None = None,
+    state_path: Path | Place | None = None,
     reset_states: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TransformExecutor:

@@ -20,7 +20,8 @@ A, B, C = name(1, 10), name(2, 20), name(3, 5)
         ([A, B, C], [A, B], [C]),
         ([B], [A, B], []),  # one was removed after it went up
         ([name(9, 30), C], [A, B, C], []),  # merged
-        ([name(9, 30), C], [A, B], [C, name(9, 30)]),  # merged, and a late one: all that cannot be told
+        ([name(9, 30), C], [A, B], [C]),  # merged, and a late one
+        ([name(9, 15), name(8, 15), C], [A, B], [C, name(8, 15), name(9, 15)]),  # cannot be told
         (["other.parquet"], [A], ["other.parquet"]),
     ],
 )

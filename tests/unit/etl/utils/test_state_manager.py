@@ -9,12 +9,20 @@ import pytest
 from daedalus.etl.transforms.base import Market
 from daedalus.etl.utils.state_manager import StateManager
 from daedalus.shared.errors import StateError
+from daedalus.storage.base import Place
+from daedalus.storage.clouds import MemoryStorage
 
 BTC, ETH = Market("coinbase", "BTC-USD"), Market("coinbase", "ETH-USD")
 
 
 def hour(number: int) -> dt.datetime:
     return dt.datetime(2025, 6, 19, number, tzinfo=dt.UTC)
+
+
+def head_file(states: StateManager) -> Path:
+    path = states.root.local_path
+    assert path is not None
+    return path
 
 
 def commit(states: StateManager, number: int, market: Market = BTC, fingerprint: str = "f" * 64) -> bytes:
@@ -58,9 +66,9 @@ def test_what_does_not_belong_is_refused_with_the_reason(tmp_path: Path) -> None
         states.load("trades", BTC, "f" * 64)
     with pytest.raises(StateError, match=r"another configuration .*ffffffffffff, now 000000000000.*--reset-state"):
         states.load("orderbook", BTC, "0" * 64)
-    head = json.loads(states.path.read_text())
+    head = json.loads(head_file(states).read_text())
     head["checkpoints"][0]["version"] = "0.0.1"
-    states.path.write_text(json.dumps(head))
+    head_file(states).write_text(json.dumps(head))
     with pytest.raises(StateError, match=r"another version \(Daedalus 0\.0\.1"):
         states.load("orderbook", BTC, "0" * 64)
 
@@ -77,7 +85,7 @@ def test_damage_is_named_and_reset_helps(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="which is missing"):
         states.load("orderbook", BTC, "f" * 64)
     for text, words in (("{", "is not a state"), ('{"format": 1, "checkpoints": []}', "is not a state")):
-        states.path.write_text(text)
+        head_file(states).write_text(text)
         with pytest.raises(StateError, match=words):
             states.load("orderbook", BTC, "f" * 64)
     assert states.reset("orderbook", BTC)
@@ -124,3 +132,28 @@ def test_many_states_are_listed_and_kept_apart(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "orderbook").iterdir()] == ["coinbase"]
     states.reset("orderbook", ETH)
     assert states.load("orderbook", BTC, "f" * 64) is not None
+
+
+def test_states_in_a_store_are_the_same_as_on_a_disk(tmp_path: Path) -> None:
+    store, disk = StateManager(Place(MemoryStorage(), "state"), keep=2), StateManager(tmp_path, keep=2)
+    for number in (1, 2, 3):
+        assert commit(store, number) == commit(disk, number)
+    commit(store, 1, ETH)
+    commit(disk, 1, ETH)
+    assert [head for _, head in store.heads()] == [head for _, head in disk.heads()]
+    names = {info.key for info in store.root.storage.list()}
+    assert names == {f"state/{path.relative_to(tmp_path)}" for path in tmp_path.rglob("*.*")}
+    assert store.load("orderbook", BTC, "f" * 64) == disk.load("orderbook", BTC, "f" * 64)
+    kept = store.rewind("orderbook", BTC, hour(2))
+    assert kept is not None and kept.until == hour(2)
+    assert store.reset("orderbook", BTC) and not store.reset("orderbook", BTC)
+    assert [head.market for _, head in store.heads()] == [ETH]
+    assert len(list(store.root.storage.list())) == 2
+
+
+def test_one_state_in_a_store(tmp_path: Path) -> None:
+    states = StateManager(Place(MemoryStorage(), "folder/one.json"))
+    data = commit(states, 1)
+    found = states.load("orderbook", BTC, "f" * 64)
+    assert states.of_one and found is not None and found[1] == data
+    assert [place.key for place, _ in states.heads()] == ["folder/one.json"]
