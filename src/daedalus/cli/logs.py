@@ -47,6 +47,8 @@ def configure_logging(
     """
     import structlog
 
+    from daedalus.cli.log_folding import Folding
+
     handlers: list[logging.Handler] = [_stderr_handler(format)]
     if file is not None:
         handlers.append(_file_handler(file, format))
@@ -55,7 +57,9 @@ def configure_logging(
         if getattr(old, "daedalus", False):
             root.removeHandler(old)
             old.close()
+    folding = Folding()
     for handler in handlers:
+        handler.addFilter(folding)
         handler.daedalus = True  # type: ignore[attr-defined]
         root.addHandler(handler)
     root.setLevel(level)

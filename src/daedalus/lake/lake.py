@@ -247,7 +247,8 @@ class Lake:
         return summary.table_html(self.url, self.catalog())
 
     def _rows(self, table: Table, choice: Choice) -> pl.LazyFrame:
-        return lazy_frame([place for place, _ in segments_of(self._layout, table, choice)])
+        segments = [place for place, _ in segments_of(self._layout, table, choice)]
+        return lazy_frame(segments, table.name if table.layer == "bronze" else None)
 
     def _around(self, pick: Pick, since: int, until: int) -> tuple[Table, pl.LazyFrame]:
         """Return the table of a pick and its rows that may be known in a range."""

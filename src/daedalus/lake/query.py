@@ -83,7 +83,7 @@ def _define(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     for number, parts in enumerate(by_source.values()):
         segments = [place for part in parts for place in part.segments()]
         if segments[0].local_path is not None:
-            selects.append(_read_parquet(segments))
+            selects.append(_read_parquet(segments, table.name if table.layer == "bronze" else None))
         else:
             name = f"{table.name}_{number}_of_store"
             connection.register(name, _dataset(parts))
@@ -94,14 +94,14 @@ def _define(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         )
 
 
-def _read_parquet(segments: Sequence[Place]) -> str:
-    """Return the statement that reads files of this machine."""
+def _read_parquet(segments: Sequence[Place], channel: str | None) -> str:
+    """Return the statement that reads files of this machine, those of a channel of bronze or others."""
     paths = ", ".join(_quoted(str(place)) for place in segments)
     keys = [part.partition("=")[0] for part in str(segments[0].parent).split("/") if "=" in part]
     types = ", ".join(f"'{key}': {_HIVE_TYPES[key]}" for key in keys if key in _HIVE_TYPES)
     foreign = ", ".join(f'"{key}"' for key in dict.fromkeys(keys) if key not in PARTITION_COLUMNS)
     columns = f"* EXCLUDE ({foreign})" if foreign else "*"
-    by_name = "true" if schemas_differ(segments) else "false"
+    by_name = "true" if schemas_differ(segments, channel) else "false"
     return (
         f"FROM read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}}, union_by_name = {by_name})"
         f" SELECT {columns}"

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from daedalus.shared.errors import SchemaError
+from daedalus.shared.schemas import arrow_schema
 from daedalus.storage.base import Place
 
 
-def lazy_frame(segments: Sequence[Place]) -> pl.LazyFrame:
+def lazy_frame(segments: Sequence[Place], channel: str | None = None) -> pl.LazyFrame:
     """Return the rows of some files, in their order. The partition columns stand in the data.
 
     Where the first and the last file differ in columns, the frame has those of both, null where a file has none.
@@ -18,8 +19,10 @@ def lazy_frame(segments: Sequence[Place]) -> pl.LazyFrame:
     ----------
     segments
         At least one, all of one store.
+    channel
+        Of bronze: the frame has all its columns, null in files of a version that had fewer.
     """
-    schema = _schema(segments)
+    schema = _schema(segments, channel)
     return pl.scan_parquet(
         [str(place) for place in segments],
         glob=False,
@@ -30,9 +33,10 @@ def lazy_frame(segments: Sequence[Place]) -> pl.LazyFrame:
     )
 
 
-def schemas_differ(segments: Sequence[Place]) -> bool:
-    """Return whether the first and the last of some files have different columns."""
-    return _schema(segments) is not None
+def schemas_differ(segments: Sequence[Place], channel: str | None = None) -> bool:
+    """Return whether the first and the last of some files have different columns, or not all of a channel's."""
+    first, last = _ends(segments)
+    return first != last or (channel is not None and not set(_declared(channel)) <= set(first))
 
 
 def cut(rows: pl.LazyFrame, time: str, start: int | None, end: int | None) -> pl.LazyFrame:
@@ -60,15 +64,29 @@ def chosen_columns(rows: pl.LazyFrame, columns: Sequence[str] | None, table: str
     return rows.select(columns)
 
 
-def _schema(segments: Sequence[Place]) -> pl.Schema | None:
-    """Return the columns of the first and the last file together, None where they are the same."""
+def _schema(segments: Sequence[Place], channel: str | None) -> pl.Schema | None:
+    """Return the columns of the channel and of the first and the last file together, None where those are the same.
+
+    A channel's are always told: which of the files in between are of an older version is not known.
+    """
+    first, last = _ends(segments)
+    if channel is None:
+        return None if first == last else pl.Schema({**last, **first})
+    return pl.Schema({**_declared(channel), **last, **first})
+
+
+def _ends(segments: Sequence[Place]) -> tuple[pl.Schema, pl.Schema]:
     first, last = (
         pl.scan_parquet(
             str(place), glob=False, hive_partitioning=False, storage_options=_options(place)
         ).collect_schema()
         for place in (segments[0], segments[-1])
     )
-    return None if first == last else pl.Schema({**last, **first})
+    return first, last
+
+
+def _declared(channel: str) -> pl.Schema:
+    return pl.DataFrame(arrow_schema(channel).empty_table()).schema
 
 
 def _options(place: Place) -> dict[str, str] | None:

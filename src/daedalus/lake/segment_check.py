@@ -26,6 +26,8 @@ MOVE = "move it to the directory that its values name: readers believe the path"
 REWRITE = "its rows can be read, but not relied on: say so where Daedalus is developed, and keep the file"
 RENAME = "give it back its name, or restore it from a copy"
 
+#: Columns that every version has.
+_ALWAYS = ("collected_at", "capture_ts")
 # What Arrow and Python raise for bytes that are no Parquet.
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, RuntimeError)
 _OF_TIME: Mapping[str, Callable[[int], object]] = {
@@ -94,7 +96,7 @@ class SegmentCheck:
 
     def _schema_faults(self, schema: pa.Schema, footer: SegmentFooter) -> Iterator[tuple[str, str, str]]:
         declared = CHANNELS.get(footer.channel)
-        if declared is None or declared.version != footer.schema_version:
+        if declared is None or declared.version < footer.schema_version:
             knows = f"this one knows {declared.version}" if declared else "this one knows no such channel"
             yield "version", f"it holds {footer.channel} of schema version {footer.schema_version}; {knows}", NEWER
             return
@@ -103,6 +105,9 @@ class SegmentCheck:
             own = {column.name for column in declared.columns}
             columns = tuple(name for name in schema.names if name in PARTITION_COLUMNS and name not in own)
         wanted = arrow_schema(footer.channel, columns)
+        if footer.schema_version < declared.version:
+            # Versions only ever add columns: an older one has some of today's, in their order.
+            wanted = pa.schema([field for field in wanted if field.name in (*schema.names, *_ALWAYS)])
         if not schema.equals(wanted):
             yield "columns", f"its columns are not those of {footer.channel}: {_difference(schema, wanted)}", REWRITE
 

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
+from daedalus.shared.schemas import CHANNELS
+from daedalus.shared.segment import SegmentFooter
 from daedalus.storage.base import Place
 from daedalus.storage.reader import Source, source_of, sources_ahead
 from daedalus.storage.replaced import TRIES, names_now
@@ -73,8 +75,17 @@ class _Unit:
     last: int = field(compare=False)
 
 
+def _is_older(metadata: dict[bytes, bytes] | None) -> bool:
+    """Return whether a footer says that its segment is of an older version, which had fewer columns: they are null."""
+    try:
+        footer = SegmentFooter.of(metadata)
+    except SchemaError:
+        return False
+    return footer.channel in CHANNELS and footer.schema_version < CHANNELS[footer.channel].version
+
+
 class _Segment:
-    """One open file."""
+    """One open file; columns that its version did not have yet are null."""
 
     def __init__(self, source: Source, schema: pa.Schema, stats: ReadStats) -> None:
         self.path = source.place
@@ -86,11 +97,12 @@ class _Segment:
             raise self._corrupt(error) from error
         stats.files_opened += 1
         names = self._file.schema_arrow.names
-        if missing := [name for name in schema.names if name not in names]:
+        missing = [name for name in schema.names if name not in names]
+        if missing and not _is_older(self._file.metadata.metadata):
             self._file.close()
             shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
             raise SchemaError(f"{self.path} has no column {', '.join(missing)}; its columns are {shown}")
-        self._schema = schema
+        self._schema, self._there = schema, [name for name in schema.names if name in names]
 
     def units(self, number: int, sort_by: str) -> Iterator[_Unit]:
         """Return its row groups with rows, by the footer's statistics where there are any."""
@@ -109,9 +121,12 @@ class _Segment:
     def read(self, group: int) -> pa.Table:
         """Decode a row group. Raises `CorruptError` if its bytes are not what was written."""
         try:
-            table = self._file.read_row_group(group, columns=self._schema.names, use_threads=False)
+            table = self._file.read_row_group(group, columns=self._there, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise self._corrupt(error) from error
+        for name in self._schema.names:
+            if name not in self._there:
+                table = table.append_column(name, pa.nulls(table.num_rows, self._schema.field(name).type))
         try:
             return table.select(self._schema.names).cast(self._schema)
         except (pa.ArrowException, ValueError) as error:
@@ -156,7 +171,7 @@ def read_chunks(
     NotFoundError
         If a segment is gone, and was not merged into another one.
     SchemaError
-        If a segment lacks a column or has it in a type that does not convert without loss.
+        If a segment of this version lacks a column, or one has it in a type that does not convert without loss.
     """
     with contextlib.closing(sources_ahead(partitions)) as ahead:
         for sources in ahead:
