@@ -1,6 +1,7 @@
 """What `daedalus status` prints."""
 
 import datetime as dt
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.storage.sync_health import SyncHealth
 
 _NAME = 13
+_WIDTH_MIN = 40
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,15 @@ def lines(seen: Seen, width: int) -> list[str]:
     for source, pid in seen.watchers.items():
         found.append(_line("watcher", f"{source}: {f'runs, process {pid}' if pid else 'does not run'}"))
     found = found[1:] if found and not found[0] else found
-    return [line if len(line) <= width else line[: width - 1] + "…" for line in found]
+    return [part for line in found for part in _fitted(line, width)]
+
+
+def _fitted(line: str, width: int) -> list[str]:
+    """Return a line, broken below its text where it is too wide."""
+    if len(line) <= width:
+        return [line]
+    indent = " " * (_NAME + 3)
+    return textwrap.wrap(line, max(width, _WIDTH_MIN), subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _recorder(status: Status, now: int) -> Iterator[str]:

@@ -163,4 +163,4 @@ def test_how_long_a_disk_lasts(tmp_path):
                 db.execute("INSERT INTO segments (key, sha256, bytes, rows, sealed_at) VALUES (?, ?, ?, ?, ?)", row)
         assert bytes_per_day(ledger, NOW) == pytest.approx(6000 * 12)
     disk = look_at_disk(tmp_path, clock, max_bytes=10**9 + 16_000)
-    assert disk.room_bytes == 10_000 and msgspec.json.encode(disk)
+    assert disk.room_bytes == 10_000 and disk.last_upload_at is None and msgspec.json.encode(disk)

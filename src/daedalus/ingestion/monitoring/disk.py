@@ -1,4 +1,4 @@
-"""How long the disk lasts: the room that is left against what is sealed in a day."""
+"""The lake's disk: how long the room that is left lasts, and when something was last uploaded from it."""
 
 import datetime as dt
 import shutil
@@ -15,7 +15,7 @@ KNOWN_S_MIN = 600.0
 
 
 def look_at_disk(base: Path, clock: Clock, *, max_bytes: int | None = None, min_free_bytes: int | None = None) -> Disk:
-    """Return how full a lake's disk is, and how long its room lasts.
+    """Return how full a lake's disk is, how long its room lasts, and when the last upload was.
 
     Parameters
     ----------
@@ -34,15 +34,16 @@ def look_at_disk(base: Path, clock: Clock, *, max_bytes: int | None = None, min_
         there = there.parent
     usage = shutil.disk_usage(there)
     room = usage.free - (min_free_bytes or 0)
-    rate = None
+    rate, uploaded = None, None
     ledger = Ledger.existing(base)
     if ledger is not None:
         with ledger:
             rate = bytes_per_day(ledger, clock.now_ns())
+            uploaded = max(ledger.last_copies().values(), default=None)
             if max_bytes is not None:
                 room = min(room, max_bytes - ledger.live_bytes())
     room = max(0, room)
-    return Disk(usage.total, usage.free, room, rate, room / rate if rate else None)
+    return Disk(usage.total, usage.free, room, rate, room / rate if rate else None, uploaded)
 
 
 def bytes_per_day(ledger: Ledger, now_ns: int) -> float | None:

@@ -186,6 +186,13 @@ METRICS = (
         _one(lambda s: None if s.disk is None else s.disk.days_left),
     ),
     Metric(
+        "daedalus_last_upload_timestamp_seconds",
+        "gauge",
+        "When a copy in another store was last found to be equal, by whichever sync, Unix time.",
+        (),
+        _one(lambda s: None if s.disk is None else _seconds(s.disk.last_upload_at)),
+    ),
+    Metric(
         "daedalus_memory_bytes",
         "gauge",
         "Resident memory of the recorder's process, without its sealer.",
@@ -280,8 +287,8 @@ A recorder serves them when `metrics.port` is set (`daedalus ingest --set metric
 | `/readyz` | 200 while all that was asked for is recorded; 503 with the reasons otherwise. Wake somebody then. |
 | `/status` | what `daedalus status --json` shows of this process |
 
-`deploy/grafana/daedalus.json` is a dashboard of them. Those of the sync come from the file that a continuous sync keeps
-in `storage.paths.state_dir`, and are missing where none ran.
+`deploy/grafana/daedalus.json` is a dashboard of them. Those of the sync (`daedalus_sync_...`) come from the file that a
+continuous sync keeps in `storage.paths.state_dir`, and are missing where none ran.
 
 <!-- Written by `python -m daedalus.ingestion.monitoring.metrics > docs/METRICS.md`; a test compares it. -->
 """

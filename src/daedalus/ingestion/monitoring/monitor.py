@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 #: Rates are means over so many seconds.
 RATE_S = 60.0
-DISK_INTERVAL_S = 60.0
+#: Seconds between two looks at the disk and the ledger, which read all of the latter.
+DISK_INTERVAL_S = 120.0
 
 
 class Monitor:

@@ -70,7 +70,7 @@ class Disk(msgspec.Struct, frozen=True):
     """The lake's disk. `bytes_per_day` is what was sealed, null until ten minutes are known.
 
     `room_bytes` is what may still be written: free space, or what is left of the budget; `days_left` how long that
-    lasts.
+    lasts. `last_upload_at` is when a copy in another store was last found to be equal, ns.
     """
 
     total_bytes: int
@@ -78,6 +78,7 @@ class Disk(msgspec.Struct, frozen=True):
     room_bytes: int
     bytes_per_day: float | None = None
     days_left: float | None = None
+    last_upload_at: int | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
