@@ -97,3 +97,22 @@ def test_the_container_runs_what_there_is_and_not_as_root() -> None:
         assert all((ROOT / word).exists() for word in name.split()), name
     parse(re.findall(r'"(\w+)"', re.findall(r"^CMD (.*)$", last, re.MULTILINE)[-1]))
     parse(["status"])
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Return every command by its words."""
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from leaves(one, (*path, name))
+
+
+def test_every_command_has_an_example_that_can_be_called_and_is_in_a_guide() -> None:
+    pages = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    for name, command in leaves(typer.main.get_command(app)):
+        examples = re.findall(r"^ *Example: daedalus (.*)$", command.callback.__doc__, flags=re.MULTILINE)
+        assert examples, f"daedalus {name} --help has no example"
+        for example in examples:
+            assert example.startswith(name)
+            parse(shlex.split(example))
+        assert f"daedalus {name}" in pages, f"no guide names daedalus {name}"
