@@ -2,10 +2,7 @@
 
 import json
 import lzma
-import os
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +14,12 @@ import daedalus
 from daedalus.lake.lake import Pick
 from daedalus.storage.clouds import S3Storage
 from daedalus.testing.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.end_to_end.commands import run, run_alone, script
 from tests.unit.etl.core.bronze import HOUR, T0, S, books, gap, trades, write_bronze
 
-ROOT = Path(__file__).resolve().parents[2]
 SILVER = "processed/coinbase/orderbook/silver"
 GOLD = "processed/coinbase/bars/gold"
 START = T0 + HOUR // 2
-
-
-def run(
-    *arguments: object, cwd: Path, code: int = 0, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "daedalus.cli.main", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
-
-
-def script(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "etl" / name), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +30,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_bronze(base, "orderbook", books(START, 2400, 2 * S, seed=seed), symbol=symbol)
         write_bronze(base, "trades", trades(START, 800, 6 * S, seed=seed), symbol=symbol)
     write_bronze(base, "gaps", [gap(START + 898 * S, START + 900 * S)], symbol="BTC/USD")
-    features = run("features", "orderbook", "--base-dir", base, cwd=base.parent)
-    bars = run("bars", "--base-dir", base, "--durations", "1,60,900", cwd=base.parent)
+    features = run_alone("features", "orderbook", "--base-dir", base, cwd=base.parent)
+    bars = run_alone("bars", "--base-dir", base, "--durations", "1,60,900", cwd=base.parent)
     assert "rows/s" in features.stdout and "4,800" in features.stdout
     assert "failed" in bars.stdout
     return base

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +11,10 @@ import polars as pl
 import pytest
 
 from daedalus.shared.schemas import arrow_schema
+from tests.end_to_end.commands import run, script
 from tests.unit.etl.core.bronze import S, write_bronze
 
-ROOT = Path(__file__).resolve().parents[2]
 TRADES = 3000
-
-
-def run(*arguments: object, cwd: Path) -> str:
-    command = [sys.executable, "-m", "daedalus.cli.main", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def silver(base: Path, source: str, table: str) -> pl.DataFrame:
@@ -70,7 +61,7 @@ def day(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.
     ]
     write_bronze(base, "orderbook", snapshots, exchange="gemini", symbol="ETH-USD")
     out = run("features", "trades", "--base-dir", base, "--symbol", "ETH/USD", "--feature-set", "full", cwd=base)
-    assert f"{TRADES:,}" in out
+    assert f"{TRADES:,}" in out.stdout
     return trades, books, silver(base, "coinbase", "trades")
 
 
@@ -134,8 +125,7 @@ def test_an_imported_futures_session(recordings: Path, tmp_path: Path) -> None:
     files = [recordings / "binance_raw" / name for name in golden["files"]]
     common = ("--base-dir", "lake", "--source", "binance-raw")
     run("import", "--format", "binance-raw", "--base-dir", "lake", *files, cwd=tmp_path)
-    script = [sys.executable, ROOT / "scripts/etl/run_trades_features.py", *common, "--feature-set", "core"]
-    subprocess.run(list(map(str, script)), cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    script("run_trades_features.py", *common, "--feature-set", "core", cwd=tmp_path)
     run("features", "ticker", *common, cwd=tmp_path)
     trades = silver(tmp_path / "lake", "binance-raw", "trades")
     assert trades.height == golden["n_trades"]

@@ -84,7 +84,7 @@ def wait_for_orphans(paths):
 
 
 def test_a_few_kills(tmp_path):
-    kill_many(tmp_path, 10, seed=1)
+    kill_many(tmp_path, 5, seed=1)
 
 
 @pytest.mark.soak

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_etl import run
+from tests.end_to_end.commands import run
 from tests.simulation.polling import polled, states, through_lake
 from tests.unit.etl.core.stateful_lake import silver, write_market
 
