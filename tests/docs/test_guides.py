@@ -14,7 +14,18 @@ from daedalus.config.config import load_config
 from daedalus.ingestion.monitoring.metrics import METRICS, SYNC_METRICS
 from tests.conftest import ROOT
 
-GUIDES = ("OPERATIONS", "PI4", "TROUBLESHOOTING", "SYSTEM_ONBOARDING", "UPGRADING")
+GUIDES = (
+    "OPERATIONS",
+    "PI4",
+    "TROUBLESHOOTING",
+    "SYSTEM_ONBOARDING",
+    "UPGRADING",
+    "PROCESSOR_OPTIONS",
+    "PARQUET_ETL_FEATURES",
+    "CCXT_ETL_ARCHITECTURE",
+    "RESEARCH_PROMPT_ORDERBOOK_QUANT",
+    "FRONTIER_QUANT_RESEARCH_PROMPT",
+)
 #: Programs of the system that may be called, all but `daedalus`.
 OTHERS = {"systemctl", "apt", "git", "make", "nano", "journalctl", "cd"}
 
