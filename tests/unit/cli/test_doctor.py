@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections import Counter
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from daedalus.cli.doctor.command import lines
 from daedalus.cli.doctor.findings import Finding, examined, graded
 from daedalus.cli.main import app
 from daedalus.config.config import load_config
+from daedalus.ingestion.collectors.ccxt_collector import socket_of
 from daedalus.ingestion.writers.base import RawPaths
 from daedalus.storage.ledger import Ledger, lake_segments
 from tests.unit.config.values import PEM
@@ -180,3 +182,9 @@ def test_lines_fit(width):
     finding = graded("disk", 2.0, "some words " * 20, warn_at=1.0, fail_at=3.0, fix="do this and that " * 8)
     shown = lines(finding, width)
     assert max(map(len, shown)) <= width and shown[0].startswith("warn  disk") and any("-> do" in one for one in shown)
+
+
+@pytest.mark.parametrize("exchange", ["bybit", "kraken"])
+def test_addresses_of_ccxt_name_a_host(exchange):
+    host = urlsplit(socket_of(exchange)).hostname
+    assert host and exchange in host and "{" not in host

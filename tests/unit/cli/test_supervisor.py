@@ -15,9 +15,14 @@ from typer.testing import CliRunner
 
 from daedalus.cli import supervisor as module
 from daedalus.cli.main import app
+from daedalus.cli.programs import hang_check
 from daedalus.cli.supervisor import Program, Supervisor
-from daedalus.shared.clock import SystemClock
+from daedalus.cli.wiring import raw_paths
+from daedalus.config.config import load_config
+from daedalus.ingestion.monitoring.status import write_status
+from daedalus.shared.clock import NS_PER_SECOND, SystemClock
 from daedalus.shared.errors import ConfigError, StorageError
+from tests.unit.ingestion.test_monitoring import made
 
 SLEEPS = "import time; time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({!r}, 'w'); time.sleep(60)"
@@ -160,3 +165,21 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(here):
     (here / "file").write_text("")
     with pytest.raises(StorageError, match="--user"):
         install("--folder", str(here / "file"), *MARKETS)
+
+
+def test_a_recorder_that_tells_nothing_hangs_and_one_that_stops_does_not(here):
+    config = load_config(None, {"storage.base_dir": str(here)}, environ={})
+    folder = raw_paths(config, "coinbase").active
+    folder.mkdir(parents=True)
+    check = hang_check(config, ["ccxt", "coinbase"])
+    now, old = SystemClock().now_ns(), SystemClock().now_ns() - 200 * NS_PER_SECOND
+    cases = [
+        ({"written_at": now}, None),
+        ({"written_at": old}, "coinbase told nothing for 200 s"),
+        ({"written_at": old, "phase": "stopping"}, None),
+        ({"written_at": now, "beat_age_s": 99.0}, "coinbase: its writer did not go round for 99 s"),
+    ]
+    for values, why in cases:
+        write_status(folder, made(source="coinbase", **values))
+        assert check(os.getpid()) == why
+        assert check(os.getpid() + 1) is None

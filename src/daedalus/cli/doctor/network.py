@@ -25,7 +25,8 @@ def exchanges(config: "DaedalusConfig") -> Iterator[Finding]:
     for name, entry in config.ccxt.exchanges.items():
         from daedalus.ingestion.collectors.ccxt_collector import socket_of
 
-        yield _reach(f"ccxt.{name}", entry.ws_url or socket_of(name))
+        if url := entry.ws_url or socket_of(name):
+            yield _reach(f"ccxt.{name}", url)
 
 
 def store(config: "DaedalusConfig") -> Iterator[Finding]:

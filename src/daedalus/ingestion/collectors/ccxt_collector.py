@@ -231,4 +231,5 @@ def socket_of(exchange_id: str) -> str:
     """Return an address of the exchange's websockets, as CCXT knows it."""
     import ccxt.pro
 
-    return first_socket(getattr(ccxt.pro, exchange_id)().urls.get("api"))
+    exchange = getattr(ccxt.pro, exchange_id)()
+    return str(exchange.implode_hostname(first_socket(exchange.urls.get("api"))))
