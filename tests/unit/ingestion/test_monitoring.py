@@ -7,6 +7,7 @@ import socket
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from daedalus.ingestion.monitoring import status as module
 from daedalus.ingestion.monitoring.disk import bytes_per_day, look_at_disk
@@ -164,3 +165,31 @@ def test_how_long_a_disk_lasts(tmp_path):
         assert bytes_per_day(ledger, NOW) == pytest.approx(6000 * 12)
     disk = look_at_disk(tmp_path, clock, max_bytes=10**9 + 16_000)
     assert disk.room_bytes == 10_000 and disk.last_upload_at is None and msgspec.json.encode(disk)
+
+
+async def test_what_fails_while_looking_does_not_end_the_looking(tmp_path):
+    looked = []
+
+    def broken():
+        looked.append(1)
+        raise ValueError("no such disk")
+
+    writer = StreamingParquetWriter(base_dir=tmp_path, source="x")
+    pipeline = IngestionPipeline(source="x", collectors=[], writer=writer)
+    monitor = Monitor(
+        [(writer.paths.active, pipeline)],
+        interval_s=0.01,
+        clock=SystemClock(),
+        look_at_disk=broken,
+        notifier=Notifier(None),
+    )
+    with capture_logs() as said:
+        task = asyncio.create_task(monitor.run(asyncio.Event()))
+        async with asyncio.timeout(30):
+            while not said:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert not task.done() and looked and said[0]["event"] == "monitor_failed"
+        task.cancel()
+    await monitor.close()
+    # It holds no folder, so it wrote nothing.
+    assert not list(tmp_path.rglob("status.json")) and monitor.statuses()[0].phase == "stopped"

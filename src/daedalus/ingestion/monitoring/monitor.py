@@ -26,7 +26,7 @@ from daedalus.ingestion.monitoring.status import (
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.orchestrators.stats import Stats
 from daedalus.ingestion.writers.journal import SUFFIX
-from daedalus.shared.clock import Clock
+from daedalus.shared.clock import NS_PER_SECOND, Clock
 from daedalus.shared.errors import StorageError
 from daedalus.shared.events import channel_of_kind
 
@@ -78,7 +78,11 @@ class Monitor:
         while True:
             if stop.is_set():
                 self._begin_end()
-            await self._look()
+            try:
+                await self._look()
+            except Exception:
+                # Whoever only looks must not be what ends a recording; without signs of life systemd will.
+                log.exception("monitor_failed")
             with suppress(TimeoutError):
                 # It wakes once for the stop, and keeps looking while the last journals are sealed.
                 await asyncio.wait_for(_never() if stop.is_set() else stop.wait(), self._interval_s)
@@ -127,7 +131,7 @@ class _Watched:
     def __init__(self, folder: Path, pipeline: IngestionPipeline, interval_s: float, clock: Clock) -> None:
         self.folder, self._pipeline, self._interval_s, self._clock = folder, pipeline, interval_s, clock
         self.phase: Phase = "starting"
-        self._started_at, self._born = clock.now_ns(), born(os.getpid())
+        self._began, self._born = clock.monotonic(), born(os.getpid())
         self._seen: deque[tuple[float, dict[str, int]]] = deque()
 
     @property
@@ -137,7 +141,7 @@ class _Watched:
 
     def status(self, disk: Disk | None) -> Status:
         """Return the pipeline's status as it is now."""
-        stats, bounds = self._pipeline.refresh(), self._pipeline.queue_bounds
+        stats, bounds, now = self._pipeline.refresh(), self._pipeline.queue_bounds, self._clock.now_ns()
         if self.phase == "starting" and self.has_begun:
             self.phase = "recording"
         return Status(
@@ -146,8 +150,9 @@ class _Watched:
             pid=os.getpid(),
             pid_born=self._born,
             phase=self.phase,
-            started_at=self._started_at,
-            written_at=self._clock.now_ns(),
+            # By the steady clock: a Pi starts without the time and is told it later.
+            started_at=now - int((self._clock.monotonic() - self._began) * 1000) * (NS_PER_SECOND // 1000),
+            written_at=now,
             interval_s=self._interval_s,
             rows=stats.rows,
             rows_per_second=self._rates(stats),
