@@ -22,7 +22,8 @@ daedalus config check
 ```
 
 Changing a parameter changes what columns mean, and often their names. State that was kept with other parameters is
-refused, with the reason; `--reset-state` begins afresh. Each silver file carries the fingerprint of its parameters in its footer.
+refused, with the reason; `--reset-state` begins afresh. Each silver file carries the fingerprint of its parameters in
+its footer.
 """
 
 
