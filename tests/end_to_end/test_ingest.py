@@ -196,7 +196,9 @@ def test_two_recorders_of_one_lake_are_refused(tmp_path):
 
 def test_a_dead_exchange_is_tried_again_and_ctrl_c_is_clean(tmp_path):
     process = subprocess.Popen(command(tmp_path, "ws://127.0.0.1:9"), stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
+    # It has begun, and told so.
+    wait_until((tmp_path / "raw/active/coinbase/status.json").exists)
+    time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -32,6 +32,8 @@ from daedalus.shared.events import channel_of_kind
 
 log = structlog.get_logger(__name__)
 
+#: How often it looks until all has started, seconds.
+START_S = 0.2
 #: Rates are means over so many seconds.
 RATE_S = 60.0
 #: Seconds between two looks at the disk and the ledger, which read all of the latter.
@@ -85,7 +87,8 @@ class Monitor:
                 log.exception("monitor_failed")
             with suppress(TimeoutError):
                 # It wakes once for the stop, and keeps looking while the last journals are sealed.
-                await asyncio.wait_for(_never() if stop.is_set() else stop.wait(), self._interval_s)
+                pause = self._interval_s if self._is_ready else min(START_S, self._interval_s)
+                await asyncio.wait_for(_never() if stop.is_set() else stop.wait(), pause)
 
     async def close(self) -> None:
         """Write that it is over."""
