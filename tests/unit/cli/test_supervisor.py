@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,12 +18,14 @@ from typer.testing import CliRunner
 from daedalus.cli import supervisor as module
 from daedalus.cli.main import app
 from daedalus.cli.programs import hang_check
+from daedalus.cli.supervise import programs, settings_of
 from daedalus.cli.supervisor import Program, Supervisor
 from daedalus.cli.wiring import raw_paths
 from daedalus.config.config import load_config
 from daedalus.ingestion.monitoring.status import write_status
 from daedalus.shared.clock import NS_PER_SECOND, SystemClock
 from daedalus.shared.errors import ConfigError, StorageError
+from tests.docs.test_guides import parse
 from tests.unit.ingestion.test_monitoring import made
 
 SLEEPS = "import time; time.sleep(60)"
@@ -183,3 +187,20 @@ def test_a_recorder_that_tells_nothing_hangs_and_one_that_stops_does_not(here):
         write_status(folder, made(source="coinbase", **values))
         assert check(os.getpid()) == why
         assert check(os.getpid() + 1) is None
+
+
+def test_programs_are_called_as_the_command_line_wants_them(here):
+    overrides = [*MARKETS[1::2], STORE[1]]
+    (here / "c.yaml").write_text("ingestion: {batch_size: 7}\n")
+    settings = settings_of(here / "c.yaml", Path("a lake"), overrides)
+    found = programs(settings, None, None, here / "c.yaml", Path("a lake"), overrides)
+    assert [one.name for one in found] == ["collector", "sync", "watcher coinbase", "watcher ccxt"]
+    for one in found:
+        words = list(one.command)
+        parse(words[words.index("daedalus.cli.main") + 1 :])
+        assert str(here / "c.yaml") in words and f"storage.base_dir={here / 'a lake'}" in words
+    units = install("--dry-run", *MARKETS, *STORE, "--base-dir", "a 100% $new lake").stdout
+    for line in re.findall(r"^ExecStart=(.*)$", units, flags=re.MULTILINE):
+        words = shlex.split(line.replace("%%", "%").replace("$$", "$"))
+        parse(words[words.index("daedalus.cli.main") + 1 :])
+        assert f"storage.base_dir={here / 'a 100% $new lake'}" in words
