@@ -14,6 +14,7 @@ from daedalus.cli import (
     config,
     convert,
     demo,
+    export,
     features,
     import_recordings,
     ingest,
@@ -60,6 +61,7 @@ app.command("quality")(quality.quality)
 app.command("run")(supervise.run)
 app.command("status")(status.status)
 app.command("doctor")(doctor)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("convert")(convert.convert)
 app.command("watch")(watch.watch)

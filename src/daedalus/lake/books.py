@@ -34,7 +34,7 @@ class _Row:
 
 
 @dataclass
-class _Rebuild:
+class Rebuild:
     """The fold: changes and gaps in, the book out."""
 
     gaps: Sequence[tuple[int, int]]
@@ -135,10 +135,10 @@ class Books:
         return f"Books of {self.exchange} {self.symbol}, {depth}, {pace}: iterate over frames, or .collect()"
 
     def _rows(self) -> Iterator[_Row]:
-        rebuild = _Rebuild(invalid_spans(self._gaps()), LEVELS_MAX if self._depth is None else self._depth)
+        rebuild = Rebuild(invalid_spans(self._gaps()), LEVELS_MAX if self._depth is None else self._depth)
         return self._changes(rebuild) if self._every is None else self._grid(rebuild, self._every)
 
-    def _changes(self, rebuild: _Rebuild) -> Iterator[_Row]:
+    def _changes(self, rebuild: Rebuild) -> Iterator[_Row]:
         for delta in self._deltas():
             if self._end is not None and delta.collected_at >= self._end:
                 return
@@ -146,7 +146,7 @@ class Books:
             if rebuild.is_valid and (self._start is None or delta.collected_at >= self._start):
                 yield rebuild.row(delta.collected_at)
 
-    def _grid(self, rebuild: _Rebuild, every: int) -> Iterator[_Row]:
+    def _grid(self, rebuild: Rebuild, every: int) -> Iterator[_Row]:
         ts = None if self._start is None else -(-self._start // every) * every
         now = None
         for delta in self._deltas():

@@ -11,6 +11,9 @@ from daedalus.lake import aligning, query, summary
 from daedalus.lake.aligning import Pick
 from daedalus.lake.books import Books
 from daedalus.lake.catalogue import catalogue
+from daedalus.lake.export import formats
+from daedalus.lake.export.choosing import chosen_market
+from daedalus.lake.markets import ledger_of, one_market
 from daedalus.lake.quality.report import Quality, measure
 from daedalus.lake.replay import Replay, streams_of
 from daedalus.lake.scanning import chosen_columns, cut, lazy_frame
@@ -146,9 +149,9 @@ class Lake:
             raise ConfigError(f"depth {depth}: a book has at least one level a side")
         choice = Choice.of(exchange, symbol, start, end)
         table = self._layout.table("l2")
-        market = self._one_market(table, Choice(exchange, symbol, None, choice.end))
+        market = one_market(self._layout, table, Choice(exchange, symbol, None, choice.end))
         stream = Stream("l2", market.source, from_snapshot(market.partitions, choice.start))
-        ledger = self._ledger(market)
+        ledger = ledger_of(self._layout, market)
         return Books(
             market.exchange,
             market.symbol,
@@ -234,6 +237,49 @@ class Lake:
         """
         return measure(self._layout, Choice.of(exchange, symbol, start, end), save=save)
 
+    def export(
+        self,
+        format: str,
+        output: str | Path,
+        *,
+        table: str = "trades",
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Instant = None,
+        end: Instant = None,
+        pair: str | None = None,
+    ) -> int | None:
+        """Write rows as a file of another program, when it is whole; return how many, where that is counted.
+
+        Parameters
+        ----------
+        format
+            ``hftbacktest`` and ``nautilus``: `l2` and trades of one market. ``csv`` and ``arrow``: a table.
+        output
+            The file; of ``nautilus`` the catalog's folder.
+        pair
+            Of ``nautilus``: BASE/QUOTE, where the symbol does not tell.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such format, or nothing matches.
+        StorageError
+            If the disk refuses.
+        """
+        chosen, path = formats.find(format), Path(output)
+        if chosen.table is not None:
+            rows = self.scan(table, exchange=exchange, symbol=symbol, start=start, end=end)
+            with formats.whole_file(path) as temp:
+                chosen.table(rows, temp)
+            return None
+        assert chosen.market is not None
+        market = chosen_market(self._layout, Choice.of(exchange, symbol, start, end), pair)
+        if chosen.is_folder:
+            return chosen.market(market, path)
+        with formats.whole_file(path) as temp:
+            return chosen.market(market, temp)
+
     @property
     def url(self) -> str:
         """Return where the lake lies."""
@@ -255,26 +301,10 @@ class Lake:
         table = self._layout.table(pick.table)
         early = since - (aligning.BAR_NS_MAX if table.layer == "gold" else 0)
         choice = Choice(pick.exchange, pick.symbol, max(early, 0), until)
-        self._one_market(table, choice)
+        one_market(self._layout, table, choice)
         rows = cut(self._rows(table, choice), table.time, choice.start, choice.end)
         chosen_columns(rows, pick.columns, table.name)
         return table, rows
-
-    def _one_market(self, table: Table, choice: Choice) -> Stream:
-        """Return the market that is chosen. Raises `ConfigError` when there is none, or several."""
-        streams = streams_of(table, None, choice)
-        if not streams:
-            raise nothing_matches(self._layout, table, choice)
-        if len(streams) > 1:
-            names = ", ".join(f"{s.exchange} {s.symbol} of source {s.source}" for s in streams)
-            raise ConfigError(f"{table.name} has several: {names}. Give exchange=, or open_lake(source=)")
-        return streams[0]
-
-    def _ledger(self, market: Stream) -> list[Stream]:
-        """Return what the gap ledger holds of a market, over all time: gaps are few."""
-        table = self._layout.tables().get("gaps")
-        found = streams_of(table, [market.symbol], Choice(market.exchange)) if table else []
-        return [s for s in found if s.source == market.source]
 
     def _channel(self, name: str, tables: Mapping[str, Table]) -> Table | None:
         """Return a channel's table; None for a ledger without entries, which has none."""

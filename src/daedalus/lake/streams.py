@@ -64,12 +64,13 @@ class Stream:
         CorruptError, SchemaError
             If a segment cannot be read.
         """
-        symbol = self._own_symbol()
+        symbol = self.own_symbol()
         make = _MAKERS[self.channel]
-        for table in self._tables(start, end):
+        for table in self.tables(start, end):
             yield from make(table, self.exchange, symbol)
 
-    def _own_symbol(self) -> str:
+    def own_symbol(self) -> str:
+        """Return the symbol in the exchange's own spelling, where a segment's footer has kept it."""
         part = self.partitions[0]
         metadata = read_metadata(part.segments()[0], part.sizes[0]).metadata
         try:
@@ -77,8 +78,8 @@ class Stream:
         except SchemaError:
             return self.symbol
 
-    def _tables(self, start: int | None, end: int | None) -> Iterator[pa.Table]:
-        """Yield the rows in pieces; of `l2`, pieces that no frame crosses."""
+    def tables(self, start: int | None, end: int | None) -> Iterator[pa.Table]:
+        """Yield the rows in pieces, without the columns that the path tells; of `l2`, pieces that no frame crosses."""
         schema = pa.schema([field for field in arrow_schema(self.channel) if field.name not in _PLACED])
         chunks = read_chunks((part.segments() for part in self.partitions), schema, ReadStats())
         cut = (_between(chunk, start, end) for chunk in chunks)
@@ -104,8 +105,8 @@ def _whole_frames(chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
     for chunk in chunks:
         if not chunk.num_rows:
             continue
-        last = int(_frame_starts(chunk)[-1])
-        if held and (last > 0 or _frame_starts(pa.concat_tables([held[-1].slice(held[-1].num_rows - 1), chunk]))[-1]):
+        last = int(frame_starts(chunk)[-1])
+        if held and (last > 0 or frame_starts(pa.concat_tables([held[-1].slice(held[-1].num_rows - 1), chunk]))[-1]):
             yield pa.concat_tables([*held, chunk.slice(0, last)])
             held = []
         elif last > 0:
@@ -115,7 +116,7 @@ def _whole_frames(chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _frame_starts(table: pa.Table) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def frame_starts(table: pa.Table) -> "np.ndarray[Any, np.dtype[np.int64]]":
     """Return where in rows of `l2` a new frame begins; 0 is among them."""
     changed = np.zeros(table.num_rows, np.bool_)
     changed[0] = True
@@ -131,7 +132,7 @@ def _integers(column: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int64]]":
 
 
 def _deltas(table: pa.Table, exchange: str, symbol: str) -> Iterator[Event]:
-    starts = _frame_starts(table)
+    starts = frame_starts(table)
     changes, size = packed_changes(table), CHANGE_RECORD.itemsize
     heads = table.select(_ONE_FRAME).take(pa.array(starts))
     columns = (heads[name].to_pylist() for name in _ONE_FRAME)

@@ -121,8 +121,8 @@ def test_reading_begins_at_the_snapshot_before(tmp_path: Path, monkeypatch: pyte
     hours = [delta(T0 + n * HOUR // 2, *WHOLE, whole=n in (0, 5), nonce=n) for n in range(10)]
     write_events(tmp_path, hours)
     read: list[int] = []
-    real = books_module._Rebuild.feed
-    monkeypatch.setattr(books_module._Rebuild, "feed", lambda self, d: (read.append(d.nonce), real(self, d))[1])
+    real = books_module.Rebuild.feed
+    monkeypatch.setattr(books_module.Rebuild, "feed", lambda self, d: (read.append(d.nonce), real(self, d))[1])
     daedalus.open_lake(tmp_path).books("BTC-USD", T0 + 4 * HOUR, T0 + 4 * HOUR + S).collect()
     assert read == [4, 5, 6, 7, 8]
 

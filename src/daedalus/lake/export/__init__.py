@@ -1,0 +1,1 @@
+"""Exports: what was recorded, in the files that other programs read."""
