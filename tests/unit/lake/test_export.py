@@ -1,4 +1,4 @@
-"""Exports: the documented layouts, checked with NumPy and PyArrow, and by the programs themselves where they are there."""
+"""Exports: the documented layouts, checked with NumPy and PyArrow, and by the programs themselves where they are."""
 
 import json
 import os
