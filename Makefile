@@ -25,8 +25,9 @@ setup: $(STAMP) ## create .venv and install everything, pinned and checked by ha
 demo: $(STAMP) ## record a local market, compute features and bars, draw pictures (data/demo/)
 	@$(BIN)/daedalus demo $(ARGS)
 
+# Bytecode is written, for the suite starts hundreds of processes that read it.
 test: $(STAMP) ## run the test suite
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types, import rules, docs in step with the code
 	@echo "check: ruff format" && $(BIN)/ruff format --check .

@@ -199,16 +199,16 @@ def test_killed_in_the_middle_and_run_again(tmp_path, recordings):
         ]
         return [sys.executable, "-c", PROGRAM, *words]
 
-    whole = subprocess.run(program(tmp_path / "whole"), capture_output=True, text=True, timeout=60)
+    whole = subprocess.run(program(tmp_path / "whole"), capture_output=True, text=True, timeout=200)
     assert whole.returncode == 0, whole.stderr
-    process, deadline = subprocess.Popen(program(tmp_path / "lake")), time.monotonic() + 60
+    process, deadline = subprocess.Popen(program(tmp_path / "lake")), time.monotonic() + 200
     while not list((tmp_path / "lake").glob("raw/ready/*/l2/**/*.parquet")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
+    assert process.wait(200) == -signal.SIGKILL
     assert not json.loads(next((tmp_path / "lake").glob("raw/imports/*/*.json")).read_text())["is_finished"]
-    done = subprocess.run(program(tmp_path / "lake"), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(program(tmp_path / "lake"), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     for channel in CHANNELS:
         lakes = [read_channel(tmp_path / name, channel, "coinbase-exchange") for name in ("whole", "lake")]

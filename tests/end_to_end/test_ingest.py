@@ -35,7 +35,7 @@ def command(base, url, *arguments, symbols="[BTC-USD]", interval_ms=0):
 
 
 def run(*arguments, cwd=None, **options):
-    return subprocess.run(command(*arguments, **options), capture_output=True, text=True, timeout=60, cwd=cwd)
+    return subprocess.run(command(*arguments, **options), capture_output=True, text=True, timeout=200, cwd=cwd)
 
 
 def wait_until(condition, seconds=30.0):
@@ -58,7 +58,7 @@ def recorded(recordings, tmp_path_factory):
         wait_until(lambda: server.stats().connections and server.stats().connections[0].market == "ended", 60)
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=200)
         assert process.returncode == 0, out
     return base
 
@@ -201,7 +201,7 @@ def test_a_dead_exchange_is_tried_again_and_ctrl_c_is_clean(tmp_path):
     time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 0 and "cannot connect" in err and "Traceback" not in err
 
 

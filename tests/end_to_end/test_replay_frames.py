@@ -160,7 +160,7 @@ def test_a_recorder_that_was_killed(tmp_path):
     with in_thread(SandboxServer("coinbase", SyntheticSource(PRODUCTS, seed=4, rate=200))) as server:
         for end in (signal.SIGKILL, signal.SIGTERM):
             before = journals(live)
-            process, deadline = recorder(live, server.url), time.monotonic() + 30
+            process, deadline = recorder(live, server.url), time.monotonic() + 200
             while before.keys() & journals(live).keys() or sum(journals(live).values()) < 60_000:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

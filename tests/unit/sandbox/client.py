@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 Frame = dict[str, Any]
 
 

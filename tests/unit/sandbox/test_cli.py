@@ -45,7 +45,7 @@ def test_serve_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
         url = process.stdout.readline().strip()
         assert re.fullmatch(r"ws://127\.0\.0\.1:\d+", url)
         asyncio.run(visit(url))
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, err) == (0, "")

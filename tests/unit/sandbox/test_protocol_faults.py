@@ -46,7 +46,7 @@ class Seen:
     async def read(self, frames: int = 300) -> bool:
         """Read so many texts; False if the connection ended before."""
         for _ in range(frames):
-            message = await asyncio.wait_for(self.socket.receive(), 10)
+            message = await asyncio.wait_for(self.socket.receive(), 60)
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return False
             self.texts.append(message.data)

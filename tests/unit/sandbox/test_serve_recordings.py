@@ -66,7 +66,7 @@ def test_serving_a_recording(recordings: Path, protocol: str) -> None:
         assert json.loads(process.stdout.readline().partition(": ")[2])["ws"]
         texts, stats = asyncio.run(visit(url, path, request))
         process.terminate()
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, err) == (0, "")
