@@ -165,7 +165,7 @@ def test_a_recorder_that_was_killed(tmp_path):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             process.send_signal(end)
-            process.wait(60)
+            process.wait(200)
     replay(live, again, depth=20, interval_ms=1000)
     assert "crash" in set(read_channel(live, "gaps")["reason"])
     assert_equal(live, again)

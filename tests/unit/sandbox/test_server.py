@@ -131,7 +131,7 @@ async def test_who_reads_too_slowly_is_closed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(synthetic, "HELD_UPDATES_MAX", 2000)
     async with sandbox(speed=3000) as server, connect(server.url, is_small=True) as client:
         await subscribed(client, "level2", "market_trades")
-        for _ in range(500):
+        for _ in range(3000):
             await asyncio.sleep(0.02)
             if server.stats().connections[0].close_reason:
                 break

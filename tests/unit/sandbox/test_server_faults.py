@@ -101,7 +101,9 @@ async def test_malformed_frames_are_broken_json() -> None:
         await many(client)
         broken = len(client.texts) - len(client.frames)
         assert broken >= 4
-        assert broken <= only(server).dropped.frames <= broken + 2
+        # The server may be far ahead of its reader; of each 50 frames it breaks two.
+        sent, dropped = only(server).sent.frames, only(server).dropped.frames
+        assert broken <= dropped <= 2 * ((sent + dropped) // 50 + 1)
 
 
 async def test_error_frames_carry_no_number() -> None:
@@ -125,7 +127,7 @@ async def test_duplicates_come_twice() -> None:
 
 
 async def test_slow_start_answers_late_and_loses_nothing() -> None:
-    async with sandbox("slow_start:0.3") as server, connect(server.url) as client:
+    async with sandbox("slow_start:1") as server, connect(server.url) as client:
         await subscribed(client)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(client.socket.receive(), 0.2)
