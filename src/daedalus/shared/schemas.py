@@ -148,7 +148,7 @@ CHANNELS: dict[str, ChannelSchema] = {
             "websocket text exactly as it came or was sent",
             (
                 *_RECEIVED,
-                Column("connection_id", "string", "", "one connection; of CCXT SESSION:0, :1..., :rest:SYMBOL, :open"),
+                Column("connection_id", "string", "", "one connection; of CCXT SESSION:0, :rest:SYMBOL, :again:SYMBOL, :open"),
                 Column("direction", "string", "", "in or out"),
                 Column("frame", "string", "", "the text, verbatim"),
             ),

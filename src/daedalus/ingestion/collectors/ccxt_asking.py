@@ -42,12 +42,19 @@ class Asking:
         The connections, as they come to be.
     start
         Makes a watch call.
+    on_book
+        Called with the symbol of a book, just before CCXT begins it anew.
     depth
         Levels that books are subscribed to, None for CCXT's default.
     name
         The exchange's, for logs.
     describe
         Puts an error into words.
+
+    Attributes
+    ----------
+    is_missing
+        Tells whether a channel of a symbol is still to be had anew when its turn comes.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class Asking:
         exchange: Any,
         clients: Sequence[TapClient],
         start: Callable[[Call], None],
+        is_missing: Callable[[str, str], bool],
+        on_book: Callable[[str], None],
         venue: Venue,
         depth: int | None,
         pace: TokenBucket,
@@ -63,7 +72,8 @@ class Asking:
         describe: Callable[[BaseException], str],
     ) -> None:
         self._exchange, self._clients, self._start, self._venue = exchange, clients, start, venue
-        self._depth, self._pace, self._name, self._describe = depth, pace, name, describe
+        self.is_missing, self._on_book, self._depth, self._pace = is_missing, on_book, depth, pace
+        self._name, self._describe = name, describe
         self._wanted: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue()
 
     def want(self, channel: str, symbol: str, is_silent: bool) -> None:
@@ -77,16 +87,7 @@ class Asking:
             await self._pace.take()
             # What waits for the same by now goes with it, in one message.
             wanted = {first[1]} | set(self._like(first))
-            try:
-                await self._ask(first[0], sorted(wanted), first[2])
-            except Exception as error:
-                log.warning(
-                    "stream_not_asked_for",
-                    exchange=self._name,
-                    channel=first[0],
-                    symbols=sorted(wanted),
-                    error=self._describe(error),
-                )
+            await self.ask(first[0], sorted(wanted), first[2])
 
     def _like(self, first: tuple[str, str, bool]) -> Iterator[str]:
         """Take the others that are wanted in the same way out of the queue."""
@@ -97,9 +98,24 @@ class Asking:
             else:
                 self._wanted.put_nowait(one)
 
+    async def ask(self, channel: str, symbols: list[str], is_silent: bool = False) -> None:
+        """Ask for streams, and wait until they are had. A failure is logged."""
+        try:
+            await self._ask(channel, symbols, is_silent)
+        except Exception as error:
+            log.warning(
+                "stream_not_asked_for",
+                exchange=self._name,
+                channel=channel,
+                symbols=symbols,
+                error=self._describe(error),
+            )
+
     async def _ask(self, channel: str, symbols: list[str], is_silent: bool) -> None:
         is_book, fetches = channel == "orderbook", self._venue.resync == "rest"
-        places = [place for symbol in symbols for place in self._places(channel, symbol)]
+        # What has come while it waited for its turn stands: to throw it away would lose what comes until it is had anew.
+        missing = [symbol for symbol in symbols if self.is_missing(channel, symbol)]
+        places = [place for symbol in missing for place in self._places(channel, symbol)]
         if self._venue.resubscribe is not None and (is_silent or not (is_book and fetches)):
             await self._send_again(places)
         elif not (is_book and fetches):
@@ -107,7 +123,8 @@ class Asking:
                 await self._watch_again(client, message_hash, call, symbol)
         if is_book and fetches:
             for client, message_hash, _, symbol in places:
-                await self._fetch_again(client, message_hash, symbol)
+                if self.is_missing(channel, symbol):
+                    await self._fetch_again(client, message_hash, symbol)
 
     def _places(self, channel: str, symbol: str) -> Iterator[tuple[TapClient, str, Call, str]]:
         """Yield where a stream is watched."""
@@ -135,6 +152,7 @@ class Asking:
         kind = market["type"]
         if market.get("contract") and kind != "option":
             kind = "linear" if market.get("linear") else "inverse"
+        self._on_book(symbol)
         subscription = {"name": "depth", "symbol": symbol, "symbols": [symbol], "type": kind, "params": {}}
         exchange.orderbooks[symbol] = exchange.order_book({}, None)
         client.subscriptions[message_hash] = subscription
@@ -144,6 +162,8 @@ class Asking:
         """Let CCXT unwatch, where it can, and watch."""
         exchange = self._exchange
         CALL.set(None)
+        if call.channel == "orderbook":
+            self._on_book(symbol)
         (one, end_one), (many, end_many) = _UNWATCH[call.channel]
         with suppress(TimeoutError):
             async with asyncio.timeout(UNWATCH_S):

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Any
 
-from ccxt.base.errors import NotSupported, RequestTimeout
+from ccxt.base.errors import NotSupported
 
 from daedalus.ingestion.collectors.ccxt_client import TapClient
 from daedalus.ingestion.collectors.ccxt_exchange import SNAPSHOT_OF, TapExchange
@@ -27,6 +27,8 @@ from daedalus.shared.events import Event, Gap
 TURNS, TURNS_LONG = 3, 20
 #: Faster than anything is asked for.
 UNPACED = Limits(connects_per_s=1e9, messages_per_s=1e9)
+#: Requests for one book at a time: CCXT's, of its own, and one for a book that has a hole.
+REQUESTS_MAX = 2
 #: How often what is due at times is seen to, ns.
 TICK_NS = NS_PER_SECOND // 5
 
@@ -93,7 +95,7 @@ class OfflineExchange(TapExchange):
         """Take up the hooks; nothing needs to be paced."""
         super().take_up(hooks, plain_deltas)
         self.enableRateLimit = False
-        self.waiting: dict[str, asyncio.Future[str]] = {}
+        self.waiting: dict[str, list[asyncio.Future[str]]] = {}
 
     def open(self, *_: Any) -> None:
         """Open no session."""
@@ -104,21 +106,19 @@ class OfflineExchange(TapExchange):
         symbol, exchange = SNAPSHOT_OF.get(), self
         if symbol is None:
             raise NotSupported(f"it needs the answer to {method} {url}, which is not among the frames")
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.fail(symbol)  # An earlier request was answered by nothing that could be recorded.
-        self.waiting[symbol] = answer
-        patience = asyncio.ensure_future(self.clock.sleep(exchange.timeout / 1000))  # type: ignore[attr-defined]
-        either: set[asyncio.Future[Any]] = {answer, patience}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            patience.cancel()
-        if not answer.done() or answer.cancelled():
-            raise RequestTimeout(f"no answer to {method} {url} is among the frames")
-        text = exchange.on_rest_response(200, "OK", url, method, {}, answer.result(), {}, body)
+        text = exchange.on_rest_response(200, "OK", url, method, {}, await self._answer(symbol), {}, body)
         parsed = exchange.parse_json(text)  # type: ignore[attr-defined]
         exchange.handle_errors(200, "OK", url, method, {}, text, parsed, {}, body)  # type: ignore[attr-defined]
         return parsed if parsed is not None else text
+
+    async def _answer(self, symbol: str) -> str:
+        """Wait for the next answer; who has waited longest has it first, and may have been refused it."""
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        waiting = self.waiting.setdefault(symbol, [])
+        while len(waiting) >= REQUESTS_MAX:
+            waiting.pop(0).cancel()
+        waiting.append(answer)
+        return await answer
 
     def clean_unsubscription(self, client: Any, sub_hash: Any, unsub_hash: Any, *args: Any, **kwargs: Any) -> None:
         """Forget a subscription, unless the session only ever ended one to begin it anew."""
@@ -127,14 +127,16 @@ class OfflineExchange(TapExchange):
 
     def answer(self, symbol: str, text: str) -> None:
         """Answer who waits for a book's snapshot."""
-        answer = self.waiting.pop(symbol, None)
-        if answer is not None and not answer.done():
-            answer.set_result(text)
+        waiting = self.waiting.get(symbol, [])
+        while waiting:
+            answer = waiting.pop(0)
+            if not answer.done():
+                answer.set_result(text)
+                return
 
     def fail(self, symbol: str) -> None:
         """Let who waits for a book's snapshot wait no longer."""
-        answer = self.waiting.pop(symbol, None)
-        if answer is not None:
+        for answer in self.waiting.pop(symbol, ()):
             answer.cancel()
 
 
@@ -156,7 +158,8 @@ class FramePlayer:
         self.session = Session(settings, carried, self._clock, HostPace(UNPACED, self._clock), OfflineExchange)
         self.session.exchange.clock, self.session.exchange.is_renewing = self._clock, self._is_renewing()
         self._carried, self._ticked_ns = carried, 0
-        self._asked: set[str] = set()
+        self._asking: set[asyncio.Task[None]] = set()
+        self.session.asking.is_missing = lambda channel, symbol: True  # It was, when the session asked.
 
     def _is_renewing(self) -> bool:
         """Tell whether the session never ended a subscription but to begin it anew."""
@@ -172,28 +175,24 @@ class FramePlayer:
     async def feed(self, connection_id: str, text: str, now: int) -> Sequence[Event]:
         """Return the events of a frame that came at `now` (ns)."""
         await self._move(now)
-        _, number, symbol = parts_of(connection_id)
-        session = self.session
-        if number is not None and number < len(session.clients):
-            session.on_frame(session.clients[number], text)
+        session, parts = self.session, parts_of(connection_id)
+        if parts.socket is not None and parts.socket < len(session.clients):
+            session.on_frame(session.clients[parts.socket], text)
             await _turn(TURNS)
-        elif symbol:
+        elif parts.snapshot:
             await _turn(TURNS_LONG)
-            session.exchange.answer(symbol, text)
+            session.exchange.answer(parts.snapshot, text)
             await _turn(TURNS_LONG)
-            self._asked.discard(symbol)
-        await self._have_anew()
+        elif parts.again:
+            self._ask(parts.again)
+            await _turn(TURNS_LONG)
         return self._events()
 
-    async def _have_anew(self) -> None:
-        """Ask at once for books that have a hole: what comes before the answer is then kept for it, and more."""
-        broken = self.session.tap.resync
-        self._asked &= broken
-        new = broken - self._asked
-        if new:
-            self._asked |= new
-            self.session.ask("orderbook", sorted(new))
-            await _turn(TURNS_LONG)
+    def _ask(self, symbol: str) -> None:
+        """Ask for a book, as the session did: what comes before the answer is kept for it."""
+        task = asyncio.create_task(self.session.asking.ask("orderbook", [symbol]))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     async def lose(self, row: Gap) -> Sequence[Event]:
         """Open the gap of a row of the ledger that no frame tells of, and return it unless it is open already."""
@@ -203,8 +202,6 @@ class FramePlayer:
             session.react.broken(row.symbol, row.reason, detail, row.missed, row.started_at)
             if row.reason == "disconnect":
                 session.exchange.fail(row.symbol)
-                self._asked.discard(row.symbol)
-            await self._have_anew()
             await _turn(TURNS_LONG)
             return self._events()
         opened = self._carried.gaps.open(

@@ -2,10 +2,11 @@
 
 Names of connections in `frames`: ``SESSION:0``, ``SESSION:1`` and so on are the sockets of a session, in the order in
 which they were opened; ``SESSION:rest:BTC/USDT`` is the answer to a request for that book's snapshot;
+``SESSION:again:BTC/USDT`` is where that book was asked for anew;
 ``SESSION:open`` is what stands here.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,6 +14,7 @@ from daedalus.ingestion.collectors.ccxt_markets import Call
 
 OPEN = "open"
 _REST = "rest:"
+_AGAIN = "again:"
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -59,14 +61,33 @@ def snapshot_id(session: str, symbol: str) -> str:
     return f"{session}:{_REST}{symbol}"
 
 
-def parts_of(connection_id: str) -> tuple[str, int | None, str]:
-    """Return session, number of the socket, and symbol of the snapshot; None and empty where it is none.
+def again_id(session: str, symbol: str) -> str:
+    """Return under which name it stands among the frames that a book was asked for anew."""
+    return f"{session}:{_AGAIN}{symbol}"
+
+
+class Parts(NamedTuple):
+    """What the name of a connection says: number of the socket, or the symbol whose snapshot or asking it is."""
+
+    session: str
+    socket: int | None = None
+    snapshot: str = ""
+    again: str = ""
+
+
+def parts_of(connection_id: str) -> Parts:
+    """Return what a name says.
 
     Examples
     --------
-    >>> parts_of("1f2e3d4c:1"), parts_of("1f2e3d4c:rest:BTC/USDT:USDT"), parts_of("1f2e3d4c:open")
-    (('1f2e3d4c', 1, ''), ('1f2e3d4c', None, 'BTC/USDT:USDT'), ('1f2e3d4c', None, ''))
+    >>> parts_of("1f2e3d4c:1").socket, parts_of("1f2e3d4c:rest:BTC/USDT:USDT").snapshot
+    (1, 'BTC/USDT:USDT')
+    >>> parts_of("1f2e3d4c:again:BTC/USDT").again, parts_of("1f2e3d4c:open")
+    ('BTC/USDT', Parts(session='1f2e3d4c', socket=None, snapshot='', again=''))
     """
     session, _, rest = connection_id.partition(":")
-    symbol = rest.removeprefix(_REST) if rest.startswith(_REST) else ""
-    return session, int(rest) if rest.isdecimal() else None, symbol
+    if rest.isdecimal():
+        return Parts(session, socket=int(rest))
+    if rest.startswith(_REST):
+        return Parts(session, snapshot=rest.removeprefix(_REST))
+    return Parts(session, again=rest.removeprefix(_AGAIN) if rest.startswith(_AGAIN) else "")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from daedalus.ingestion.collectors.ccxt_errors import Redactor
-from daedalus.ingestion.collectors.ccxt_opening import Opening, opening_id, snapshot_id
+from daedalus.ingestion.collectors.ccxt_opening import Opening, again_id, opening_id, snapshot_id
 from daedalus.ingestion.collectors.ccxt_tap import Tap
 from daedalus.shared.clock import Clock
 
@@ -44,6 +44,11 @@ class FrameRecording:
             shown = self._redact.message(message) if self._redact else message
             text = shown if isinstance(shown, str) else orjson.dumps(shown).decode()
             self._tap.frame(text, "out", client.connection_id, self._clock.now_ns())
+
+    def asks(self, symbol: str) -> None:
+        """Record that a book is asked for anew: from here on, what comes is kept for it."""
+        if self.is_on:
+            self._tap.frame("", "out", again_id(self._session, symbol), self._clock.now_ns())
 
     def snapshot(self, symbol: str, text: str, now: int) -> None:
         """Record a book's snapshot that came by REST: without it, recorded deltas rebuild no book."""

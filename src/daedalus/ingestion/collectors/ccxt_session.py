@@ -72,8 +72,8 @@ class Session:
         Where events come out.
     plan
         What is watched; set by `open`.
-    react
-        What follows from losses.
+    asking, react
+        Has streams sent again; what follows from losses.
     failure
         Why it is over; None while it goes on.
     """
@@ -117,10 +117,12 @@ class Session:
             on_refused=self._fail,
             on_left_out=self._forget,
         )
-        self._asking = Asking(
+        self.asking = Asking(
             exchange=self.exchange,
             clients=self.clients,
             start=self._subscriptions.start,
+            is_missing=self.tap.is_missing,
+            on_book=self._recording.asks,
             venue=self._venue,
             depth=self._venue.depth(settings.depth),
             pace=pace.messages,
@@ -160,11 +162,10 @@ class Session:
         """Have streams sent again: those that fell silent, and books that have a hole."""
         for symbol in symbols:
             is_silent = (symbol, channel) in self.tap.probes
-            if channel == "orderbook":
-                self._count.resyncs += 1
+            self._count.resyncs += channel == "orderbook"
             if is_silent:
                 self.tap.probe((symbol, channel), self.exchange.orderbooks.get(symbol))
-            self._asking.want(channel, symbol, is_silent)
+            self.asking.want(channel, symbol, is_silent)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class Session:
         exchange = self._settings.exchange
         self._tasks = [
             asyncio.create_task(self._subscriptions.run(plan.calls, opening.depth), name=f"subscribe-{exchange}"),
-            asyncio.create_task(self._asking.run(), name=f"ask-{exchange}"),
+            asyncio.create_task(self.asking.run(), name=f"ask-{exchange}"),
         ]
 
     async def _load_markets(self) -> None:

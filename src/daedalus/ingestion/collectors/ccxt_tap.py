@@ -217,6 +217,10 @@ class Tap:
         else:
             self._asked_ns.setdefault(stream, self._clock.now_ns())
 
+    def is_missing(self, channel: str, symbol: str) -> bool:
+        """Tell whether a book has a hole, or a stream is silent."""
+        return (symbol, channel) in self.probes or (channel == "orderbook" and symbol in self.resync)
+
     def _answered(self, symbol: str, channel: str) -> tuple[int, int] | None:
         """Take a stream that speaks out of those that are silent; return since when, and when it was asked for."""
         since, asked = self.probes.pop((symbol, channel), None), self._asked_ns.pop((symbol, channel), None)

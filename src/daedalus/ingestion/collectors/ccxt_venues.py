@@ -319,9 +319,10 @@ a price or size that is NaN or infinite is not recorded but entered as `parse_er
 - `frames` holds the text of every message, sent and received, with secrets in sent ones replaced by `***`. Its
   `connection_id` begins with the session: `1f2e3d4c:0`, `1f2e3d4c:1` and so on are its sockets in the order in which
   they were opened. `1f2e3d4c:rest:BTC/USDT` (in) is the answer to a request for that book's snapshot, without which
-  some venues' deltas build no book. `1f2e3d4c:open` (out) is what the session watches: the calls, the depth, and CCXT's
-  description of the markets. With these, `daedalus replay-frames --source ccxt` plays frames to the same code that
-  recorded them, without asking the exchange, and writes the rows that recording live would have written.
+  some venues' deltas build no book. `1f2e3d4c:again:BTC/USDT` (out, empty) is where that book was asked for anew.
+  `1f2e3d4c:open` (out) is what the session watches: the calls, the depth, and CCXT's description of the markets. With
+  these, `daedalus replay-frames --source ccxt` plays frames to the same code that recorded them, without asking the
+  exchange, and writes the rows that recording live would have written.
 - An exchange may use several connections. When one ends, all of that exchange are made anew: its ledger rows say so.
 - Events wait in at most 32 MiB (and one frame) for the writer; then reading pauses, and the exchange's own patience
   decides. CCXT's caches of trades stay empty, and of tickers they hold one a market.

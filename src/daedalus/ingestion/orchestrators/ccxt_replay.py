@@ -75,10 +75,10 @@ class CcxtReplay:
     def prepare(self, sent: Iterable[FrameRow], spans: Iterable[ConnectionSpan]) -> None:
         """Learn what a segment says of sessions: what they watched, and when their first and last frames came."""
         for name, exchange, first, last in spans:
-            session = self._sessions.setdefault(parts_of(name)[0], _Session(exchange, first, last))
+            session = self._sessions.setdefault(parts_of(name).session, _Session(exchange, first, last))
             session.first_ns, session.last_ns = min(session.first_ns, first), max(session.last_ns, last)
         for row in sent:
-            name = parts_of(row.connection_id)[0]
+            name = parts_of(row.connection_id).session
             if row.connection_id == opening_id(name):
                 self._sessions[name].opening = _opening(row)
 
@@ -90,10 +90,11 @@ class CcxtReplay:
 
     def frame(self, row: FrameRow) -> Sequence[Event]:
         """Return the events of a frame."""
-        session = self._sessions[parts_of(row.connection_id)[0]]
+        parts = parts_of(row.connection_id)
+        session = self._sessions[parts.session]
         if session.player is None and not session.is_over:
             self._begin(session, row)
-        if session.player is None or session.process is None or row.is_sent:
+        if session.player is None or session.process is None or (row.is_sent and not parts.again):
             return []
         events = self._run(session.player.feed(row.connection_id, row.text, row.collected_at))
         for event in events:
