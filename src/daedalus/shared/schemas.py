@@ -148,7 +148,9 @@ CHANNELS: dict[str, ChannelSchema] = {
             "websocket text exactly as it came or was sent",
             (
                 *_RECEIVED,
-                Column("connection_id", "string", "", "one connection; of CCXT SESSION:0, :rest:SYMBOL, :again:SYMBOL, :open"),
+                Column(
+                    "connection_id", "string", "", "one connection; of CCXT SESSION:0, :1..., :rest:, :again:, :open"
+                ),
                 Column("direction", "string", "", "in or out"),
                 Column("frame", "string", "", "the text, verbatim"),
             ),

@@ -11,6 +11,7 @@ from daedalus.ingestion.collectors.base import OpenGaps
 from daedalus.ingestion.orchestrators import ingestion_pipeline as module
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+from daedalus.shared import tasks
 from daedalus.shared.clock import SystemClock
 from daedalus.shared.errors import TransientCollectorError
 from daedalus.shared.events import Trade
@@ -127,7 +128,7 @@ async def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_alive
                     raise TransientCollectorError("it ended by itself") from None
                 raise
 
-    monkeypatch.setattr(module, "CANCEL_AGAIN_S", 0.1)
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.1)
     async with asyncio.timeout(20):
         await run(tmp_path, collector := Deaf((1, 60.0, None), (1, 60.0, None)), 0.5)
     assert len(collector.connected) >= 1

@@ -113,7 +113,7 @@ class Asking:
 
     async def _ask(self, channel: str, symbols: list[str], is_silent: bool) -> None:
         is_book, fetches = channel == "orderbook", self._venue.resync == "rest"
-        # What has come while it waited for its turn stands: to throw it away would lose what comes until it is had anew.
+        # What came while it waited for its turn stands: to throw it away would lose what comes until it is had anew.
         missing = [symbol for symbol in symbols if self.is_missing(channel, symbol)]
         places = [place for symbol in missing for place in self._places(channel, symbol)]
         if self._venue.resubscribe is not None and (is_silent or not (is_book and fetches)):

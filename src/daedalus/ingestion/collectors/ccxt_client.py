@@ -21,6 +21,7 @@ from ccxt.base.errors import NetworkError, UnsubscribeError
 
 from daedalus.ingestion.collectors.ccxt_buffer import EventBuffer
 from daedalus.ingestion.collectors.ccxt_markets import Call
+from daedalus.shared.tasks import end_tasks
 
 #: The watch call on whose behalf code runs: message hashes that it creates belong to it.
 CALL: ContextVar[Call | None] = ContextVar("call", default=None)
@@ -293,7 +294,9 @@ async def close_all(clients: Sequence[TapClient], patience_s: float) -> None:
     for client in clients:
         with suppress(AttributeError):
             client.connection._response.connection.transport.abort()
-    await asyncio.gather(*closing, return_exceptions=True)
+    if closing:
+        await asyncio.wait(closing, timeout=patience_s)
+    await end_tasks(closing)
 
 
 def silent(clients: Sequence[TapClient], now: float, stall_s: float) -> list[TapClient]:

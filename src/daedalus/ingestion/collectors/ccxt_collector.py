@@ -19,6 +19,7 @@ from daedalus.ingestion.collectors.watchdog import Watchdog
 from daedalus.shared.clock import Clock, SystemClock
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.events import ALL, Event, Gap
+from daedalus.shared.tasks import to_the_end
 
 if TYPE_CHECKING:
     from daedalus.ingestion.collectors.ccxt_session import Session
@@ -181,7 +182,7 @@ class CcxtCollector:
                 if failure is not None:
                     raise failure
         finally:
-            await session.close()
+            await to_the_end(session.close())
 
     def _undelivered_ns(self) -> int | None:
         """Return the receive clock of the oldest event that the driver does not have."""

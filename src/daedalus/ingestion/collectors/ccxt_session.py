@@ -41,6 +41,7 @@ from daedalus.ingestion.collectors.upkeep import Upkeep
 from daedalus.shared.clock import Clock
 from daedalus.shared.errors import CollectorError, MalformedError, TransientCollectorError
 from daedalus.shared.events import ALL
+from daedalus.shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -216,9 +217,7 @@ class Session:
     async def close(self) -> None:
         """Close the connections and all that belongs to them. Markets are kept for the next time."""
         self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._subscriptions.close()
         exchange = self.exchange
         await close_all(self.clients, CLOSE_S if not self._was_silent else 0.0)

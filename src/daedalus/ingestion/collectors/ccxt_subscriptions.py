@@ -17,6 +17,7 @@ from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
 from daedalus.ingestion.collectors.ccxt_venues import Venue
 from daedalus.shared.clock import Clock
 from daedalus.shared.errors import RefusedError
+from daedalus.shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -115,10 +116,7 @@ class Subscriptions:
 
     async def close(self) -> None:
         """Cancel the calls."""
-        tasks = [*self._starting, *self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks([*self._starting, *self._tasks.values()])
 
     async def _watch(self, call: Call) -> None:
         """Call a watch method. Its future stays pending, unless it is about something that is not tapped."""

@@ -17,6 +17,7 @@ from daedalus.ingestion.writers.base import Writer
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
 from daedalus.shared.errors import RefusedError, StorageError, TransientCollectorError
 from daedalus.shared.events import Event, Gap
+from daedalus.shared.tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +27,6 @@ HEALTHY_S = 30.0
 DISK_RETRY_S = 1.0
 #: Rows that are flushed before the interval is over, so that a burst does not fill the memory.
 FLUSH_BYTES = 8 << 20
-#: Seconds before a task that did not end is cancelled again.
-CANCEL_AGAIN_S = 5.0
 #: Seconds between two looks at the disk budget.
 ROOM_INTERVAL_S = 60.0
 
@@ -138,7 +137,10 @@ class IngestionPipeline:
         try:
             refused = await self._until_stopped(stopping, following, writing)
         finally:
-            await _cancel([stopping, reporting, tidying, *following])
+            await end_tasks(tasks := [stopping, reporting, tidying, *following])
+            for task in tasks:
+                with suppress(asyncio.CancelledError, RefusedError):
+                    task.result()
             await self._queue.put(self._shutdown_gaps())
             self._draining.set()
             await writing
@@ -344,15 +346,3 @@ class IngestionPipeline:
             )
             if self._on_stats:
                 self._on_stats(stats)
-
-
-async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
-    """End tasks. A library in the middle of its own clean-up may swallow a cancellation: it is told again."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
-    for task in tasks:
-        with suppress(asyncio.CancelledError, RefusedError):
-            task.result()
