@@ -2,7 +2,8 @@
 
 What a session watched stands in its opening, the first of its frames. When and why it ended does not: the ledger's rows
 about the channel `frames` say it, and each of them stands for all that the session carried. What the collector noticed
-by its clock alone, silence or a request that failed, is in the ledger too, and taken from there.
+by its clock alone, silence or a request that failed, is in the ledger too, and taken from there. Sessions of the same
+markets that overlap are a planned rotation: what both brought is recorded once, as it was live.
 """
 
 import asyncio
@@ -17,10 +18,12 @@ from daedalus.ingestion.collectors.base import OpenGaps, Stream
 from daedalus.ingestion.collectors.ccxt_markets import streams_of
 from daedalus.ingestion.collectors.ccxt_opening import Opening, opening_id, parts_of, read_opening
 from daedalus.ingestion.collectors.ccxt_settings import Carried, Settings
+from daedalus.ingestion.collectors.handover import BOOK_CHANNELS, NEW, OLD, Handover, Side
+from daedalus.ingestion.collectors.seen_trades import SeenTrades
 from daedalus.ingestion.collectors.watchdog import Watchdog
 from daedalus.ingestion.orchestrators.recorded_frames import ConnectionSpan, FrameRow
-from daedalus.ingestion.orchestrators.replay_base import DROPS, ENDS, failures, like, open_like
-from daedalus.shared.events import ALL, Event, Gap, channel_of
+from daedalus.ingestion.orchestrators.replay_base import DROPS, ENDS, HANDOVER_NS_MAX, failures, like, open_like
+from daedalus.shared.events import ALL, Event, Gap, Ticker, Trade, channel_of
 from daedalus.shared.partitioning import sanitize_partition_value
 
 if TYPE_CHECKING:
@@ -36,24 +39,42 @@ _BY_CLOCK = ("stall", "disconnect")
 
 @dataclass(eq=False)
 class _Process:
-    """What one process of the recorder knew of an exchange, and the streams that it recorded."""
+    """What one process of the recorder knew of an exchange: streams and trades recorded, last tickers, gaps opened."""
 
     carried: Carried
     streams: dict[Stream, None] = field(default_factory=dict)
+    seen: SeenTrades = field(default_factory=SeenTrades)
+    tickers: dict[str, Ticker] = field(default_factory=dict)
     opened: set[tuple[Stream, int]] = field(default_factory=set)
 
 
 @dataclass(eq=False)
 class _Session:
-    """One session, and the receive clocks of its first and last frame."""
+    """One session, and the receive clocks of its first and last frame.
+
+    Attributes
+    ----------
+    carried
+        What it knows of those before it.
+    handover
+        With the session that it takes over from or that takes over from it, on which side it is, since when, and that
+        session.
+    """
 
     exchange: str
     first_ns: int
     last_ns: int
     opening: Opening | None = None
     process: _Process | None = None
+    carried: Carried | None = None
     player: "FramePlayer | None" = None
+    handover: "tuple[Handover, Side, int, _Session] | None" = None
     is_over: bool = False
+
+    def is_like(self, other: "_Session") -> bool:
+        """Whether both are a collector's: no two collectors have a market in common."""
+        mine, its = (set(one.opening.markets) if one.opening else set() for one in (self, other))
+        return self.exchange == other.exchange and not mine.isdisjoint(its)
 
 
 class CcxtReplay:
@@ -97,6 +118,7 @@ class CcxtReplay:
         if session.player is None or session.process is None or (row.is_sent and not parts.again):
             return []
         events = self._run(session.player.feed(row.connection_id, row.text, row.collected_at))
+        events = self._merged(session, session.process, events, row.collected_at)
         for event in events:
             if type(event) is not Gap:
                 session.process.streams[event.symbol, channel_of(event)] = None
@@ -143,13 +165,46 @@ class CcxtReplay:
             log.error("session_without_opening", exchange=row.exchange, connection=row.connection_id, frames="left out")
             return
         process = session.process = self._process(row.exchange)
+        process.carried = session.carried = self._carried(session, process, row.collected_at)
         wanted = self._settings.get(row.exchange, self._default)
         settings = replace(wanted, exchange=row.exchange, exchange_id=session.opening.exchange_id)
-        session.player = FramePlayer(settings, process.carried, session.opening)
+        session.player = FramePlayer(settings, session.carried, session.opening)
         self._run(session.player.begin(row.collected_at))
 
     def _process(self, exchange: str) -> _Process:
         return self._processes.setdefault(exchange, _Process(Carried(OpenGaps(exchange), Watchdog({}))))
+
+    def _carried(self, session: _Session, process: _Process, now: int) -> Carried:
+        """Return what a session knows: all that the one before it did, or, while that still lives, its trades."""
+        mine = [s for s in self._sessions.values() if s.process is process and s.player and s.is_like(session)]
+        before = max((s for s in mine if s is not session), key=lambda s: s.first_ns, default=None)
+        if before is None or before.carried is None or before.last_ns <= now:
+            return process.carried
+        handover = Handover(self._streams(before), process.seen, process.tickers)
+        before.handover, session.handover = (handover, OLD, now, session), (handover, NEW, now, before)
+        its = before.carried
+        return Carried(OpenGaps(session.exchange), Watchdog({}), memory=its.memory.copy(), refused=set(its.refused))
+
+    def _merged(self, session: _Session, process: _Process, events: Sequence[Event], now: int) -> Sequence[Event]:
+        """Return what is recorded of a frame's events: while two sessions bring the same, once."""
+        if session.handover is None:
+            events = [
+                e for e in events if type(e) is not Trade or not e.trade_id or process.seen.add(e.symbol, e.trade_id)
+            ]
+        else:
+            handover, side, since, other = session.handover
+            switched = set(handover.switched)
+            events = handover.merge(side, events)
+            if side == NEW and session.carried is not None and other.carried is not None:
+                # Whatever the old session's books were missing ends with the new one's, and it cannot end the rest.
+                books = [(s, c) for s in handover.switched.keys() - switched for c in BOOK_CHANNELS]
+                events = [*other.carried.gaps.close(books, now), *events]
+                if other.last_ns < now:
+                    other.carried.gaps.move(self._streams(other), session.carried.gaps)
+            if now - since > HANDOVER_NS_MAX:
+                session.handover = None
+        process.tickers.update((event.symbol, event) for event in events if type(event) is Ticker)
+        return events
 
     def _drop(self, session: _Session) -> None:
         session.is_over = session.player is not None or session.is_over
@@ -184,9 +239,10 @@ class CcxtReplay:
             if session.exchange == row.exchange and session.player is not None and session.last_ns <= row.collected_at
         ]
         session = max(able, key=lambda session: session.last_ns, default=None)
-        if session is None or session.player is None:
+        if session is None or session.player is None or session.process is None:
             return [], None
-        events = list(session.player.until(row.started_at))
+        last = session.player.until(row.started_at)
+        events = list(self._merged(session, session.process, last, row.started_at))
         self._drop(session)
         return events, session
 
@@ -198,7 +254,7 @@ class CcxtReplay:
         """Return what a session's collector records, but for frames."""
         assert session.opening is not None
         record = self._settings.get(session.exchange, self._default).record
-        refused = session.process.carried.refused if session.process is not None else ()
+        refused = session.carried.refused if session.carried is not None else ()
         return streams_of(session.opening.calls, record, refused)
 
     def _note(self, row: Gap, process: _Process | None) -> None:

@@ -31,10 +31,6 @@ FLUSH_BYTES = 8 << 20
 ROOM_INTERVAL_S = 60.0
 
 
-#: How much older than its forerunners a row may be, for losses that were counted together.
-LATE_ROWS_NS = 2 * NS_PER_SECOND
-
-
 @dataclass
 class _Life:
     """One collector's connections: receive clock of the last event taken, and since when the present one delivers."""
@@ -43,10 +39,11 @@ class _Life:
     began: float | None = None
     is_up: bool = False
 
-    def hear(self, at: int) -> None:
-        """Take note of an event: rows of the ledger may be a little older than what came before them."""
-        if not 0 < self.last_ns - at < LATE_ROWS_NS:
-            self.last_ns = at
+    def hear(self, events: Sequence[Event]) -> None:
+        """Take note of events: rows of the ledger may be older than what came before them, and tell of nothing new."""
+        heard = next((event for event in reversed(events) if not isinstance(event, Gap)), None)
+        if heard is not None:
+            self.last_ns = heard.collected_at
 
     def seconds(self, clock: Clock) -> float:
         """Return how long the present connection has delivered: connecting and waiting do not count."""
@@ -198,8 +195,7 @@ class IngestionPipeline:
                 if life.began is None:
                     life.began, life.is_up = self._clock.monotonic(), True
                 await self._take(collector, events)
-                if events:
-                    life.hear(events[-1].collected_at)
+                life.hear(events)
         except TransientCollectorError as error:
             return error
         except RefusedError:
@@ -242,7 +238,7 @@ class IngestionPipeline:
         for collector in self._collectors:
             if (undelivered := getattr(collector, "undelivered", None)) is not None and (left := undelivered()):
                 rows += left
-                self._lives[id(collector)].hear(left[-1].collected_at)
+                self._lives[id(collector)].hear(left)
             since = self._lives[id(collector)].last_ns
             rows += collector.gaps.open(
                 collector.streams(), since=since, now=now, reason="shutdown", detail="the recorder was stopped"
