@@ -154,11 +154,11 @@ class CcxtReplay:
         return self._loop.run_until_complete(doing)
 
     def _begin(self, session: _Session, row: FrameRow) -> None:
-        """Begin a session, and end those that are over."""
+        """Begin a session, and let go of those that it has replaced; the ledger tells of all other ends."""
         from daedalus.ingestion.collectors.ccxt_offline import FramePlayer
 
         for other in self._sessions.values():
-            if other.last_ns < row.collected_at:
+            if other.last_ns < row.collected_at and other.is_like(session):
                 self._drop(other)
         if session.opening is None:
             session.is_over = True
