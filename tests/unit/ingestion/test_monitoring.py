@@ -193,3 +193,25 @@ async def test_what_fails_while_looking_does_not_end_the_looking(tmp_path):
     await monitor.close()
     # It holds no folder, so it wrote nothing.
     assert not list(tmp_path.rglob("status.json")) and monitor.statuses()[0].phase == "stopped"
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_it_ends_when_told_so_in_the_instant_of_the_stop(tmp_path, turns):
+    writer = StreamingParquetWriter(base_dir=tmp_path, source="x")
+    pipeline = IngestionPipeline(source="x", collectors=[], writer=writer)
+    clock, stop = SystemClock(), asyncio.Event()
+    monitor = Monitor(
+        [(writer.paths.active, pipeline)],
+        interval_s=60.0,
+        clock=clock,
+        look_at_disk=lambda: look_at_disk(tmp_path, clock),
+        notifier=Notifier(None),
+    )
+    task = asyncio.create_task(monitor.run(stop))
+    await asyncio.sleep(0.05)
+    stop.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=30)
+    assert done and task.cancelled()

@@ -85,10 +85,12 @@ class Monitor:
             except Exception:
                 # Whoever only looks must not be what ends a recording; without signs of life systemd will.
                 log.exception("monitor_failed")
+            pause = self._interval_s if self._is_ready else min(START_S, self._interval_s)
+            # It wakes once for the stop, and keeps looking while the last journals are sealed. Not `wait_for`, which
+            # swallows a cancellation that comes together with the stop.
             with suppress(TimeoutError):
-                # It wakes once for the stop, and keeps looking while the last journals are sealed.
-                pause = self._interval_s if self._is_ready else min(START_S, self._interval_s)
-                await asyncio.wait_for(_never() if stop.is_set() else stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await (asyncio.Event() if stop.is_set() else stop).wait()
 
     async def close(self) -> None:
         """Write that it is over."""
@@ -207,7 +209,3 @@ def _line(statuses: Sequence[Status]) -> str:
         faults = "; ".join(status.faults()) or "all connections deliver"
         parts.append(f"{status.source}: {sum(status.rows_per_second.values()):,.1f} rows/s, {faults}")
     return " | ".join(parts)
-
-
-async def _never() -> None:
-    await asyncio.Event().wait()
