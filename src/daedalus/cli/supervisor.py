@@ -121,6 +121,9 @@ class Supervisor:
         finally:
             watching.cancel()
             del self._running[program.name]
+            if process.returncode is None:
+                # We are being ended ourselves: nothing goes on unwatched.
+                process.terminate()
         hung = watching.result() if watching.done() and not watching.cancelled() else None
         return f"it hung and was killed: {hung}" if hung else _reason(process.returncode or 0, await passing)
 
