@@ -1,115 +1,40 @@
 """CPU per frame of recording, beside bare reading, CCXT's handlers and `watch_order_book`, on the same frames.
 
-Frames come over a local websocket from another process, as fast as the client reads; CPU is this thread's alone. Our
-figures include reading the socket and end where the driver has the events: the journal comes on top for all (`bronze`).
-CCXT's handlers are measured from memory, so the read is added to them where it says so.
+Frames come over a local websocket from another process, as fast as the client reads; CPU is all that this process
+takes. Our figures include reading the socket and end where the driver has the events: the journal comes on top for all
+(`bronze`). CCXT is as it ships: its defaults, its JSON parser, its handlers, which run from memory with nothing to read
+and nobody waiting for the book. So typed recording is set beside the handler alone and beside handler and read.
+
+The machine may be busy and its speed may change, so everything runs once in each of many short rounds, in another order
+each time, and a ratio is that of two figures of one round. Printed are medians, and of ratios the middle half of all
+rounds too. BENCH_FRAMES and BENCH_ROUNDS change how many.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import multiprocessing
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from multiprocessing.connection import Connection
+from statistics import median, quantiles
 from typing import Any
 
-FRAMES = int(os.environ.get("BENCH_FRAMES", "20000"))
-LEVELS, ROUNDS = 8, 5
-OKX_SYMBOL, OKX_ID = "BTC/USDT", "BTC-USDT"
-COINBASE_SYMBOL, COINBASE_ID = "BTC/USD", "BTC-USD"
-NOW_MS = int(time.time() * 1000)
+from benchmarks.ingest_market import (
+    COINBASE_ID,
+    COINBASE_SYMBOL,
+    OKX_ID,
+    OKX_SYMBOL,
+    coinbase_frames,
+    market,
+    okx_frames,
+)
 
-# -- what the server sends ---------------------------------------------------------------------------------------------
+FRAMES = int(os.environ.get("BENCH_FRAMES", "5000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
+Figures = dict[str, list[float]]
 
-
-def okx_frames(count: int) -> list[str]:
-    """A snapshot of 400 levels a side and updates of 8."""
-
-    def sides(levels: int, seed: int) -> tuple[list[Any], list[Any]]:
-        sizes = [f"{(seed * 7 + i * 3) % 97 + 0.5:.8f}" for i in range(levels)]
-        asks = [[f"{60_000 + (i + 1) * 0.1:.1f}", sizes[i], "0", "3"] for i in range(levels)]
-        bids = [[f"{60_000 - (i + 1) * 0.1:.1f}", sizes[i], "0", "2"] for i in range(levels)]
-        return asks, bids
-
-    def frame(action: str, levels: int, previous: int, sequence: int) -> str:
-        asks, bids = sides(levels, sequence)
-        book = {"asks": asks, "bids": bids, "ts": str(NOW_MS + sequence), "checksum": 0}
-        book |= {"prevSeqId": previous, "seqId": sequence}
-        arg = {"channel": "books", "instId": OKX_ID}
-        return json.dumps({"arg": arg, "action": action, "data": [book]}, separators=(",", ":"))
-
-    return [frame("snapshot", 400, -1, 1)] + [frame("update", LEVELS, n, n + 1) for n in range(1, count)]
-
-
-def coinbase_frames(count: int) -> list[str]:
-    """A snapshot of 2,000 levels a side and updates of 8 changes."""
-
-    def update(side: str, i: int, seed: int) -> dict[str, str]:
-        price = 60_000 + (i + 1) * 0.01 * (1 if side == "offer" else -1)
-        size = (seed * 7 + i * 3) % 97 + 0.5
-        when = "2026-08-12T19:27:48.123456Z"
-        return {"side": side, "event_time": when, "price_level": f"{price:.2f}", "new_quantity": f"{size:.8f}"}
-
-    def frame(kind: str, levels: int, sequence: int) -> str:
-        updates = [update(side, i, sequence) for side in ("bid", "offer") for i in range(levels)]
-        event = {"type": kind, "product_id": COINBASE_ID, "updates": updates}
-        head = {"channel": "l2_data", "client_id": "", "timestamp": "2026-08-12T19:27:48.123456789Z"}
-        return json.dumps({**head, "sequence_num": sequence, "events": [event]}, separators=(",", ":"))
-
-    return [frame("snapshot", 2000, 0)] + [frame("update", LEVELS // 2, n) for n in range(1, count)]
-
-
-def serve(pipe: Connection) -> None:
-    """Speak as much of both exchanges as the clients need, in a process of its own."""
-    asyncio.run(_serve(pipe))
-
-
-async def _serve(pipe: Connection) -> None:
-    from aiohttp import web
-
-    frames = {"okx": okx_frames(FRAMES), "coinbase": coinbase_frames(FRAMES)}
-    okx_market = {"instType": "SPOT", "instId": OKX_ID, "baseCcy": "BTC", "quoteCcy": "USDT", "state": "live"}
-    okx_market |= {"tickSz": "0.1", "lotSz": "0.00000001", "minSz": "0.00001"}
-    answers = {"SPOT": {"code": "0", "data": [okx_market]}}
-
-    async def rest(request: web.Request) -> web.Response:
-        return web.json_response(answers.get(request.query.get("instType", ""), {"code": "0", "data": []}))
-
-    async def websocket(request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse(compress=False, max_msg_size=0)
-        await ws.prepare(request)
-        first = await ws.receive_str()
-        exchange = "okx" if request.path.startswith("/ws/v5") else "coinbase"
-        if exchange == "okx" and first != "bare":
-            arg = {"channel": "books", "instId": OKX_ID}
-            await ws.send_str(json.dumps({"event": "subscribe", "arg": arg}))
-        elif first != "bare":
-            answer = {"channel": "subscriptions", "events": [{"subscriptions": {"level2": [COINBASE_ID]}}]}
-            await ws.send_str(json.dumps(answer))
-        with contextlib.suppress(ConnectionError):
-            for frame in frames[exchange]:
-                await ws.send_str(frame)
-            async for _ in ws:
-                pass
-        return ws
-
-    app = web.Application()
-    app.router.add_get("/ws/v5/public", websocket)
-    app.router.add_get("/coinbase", websocket)
-    app.router.add_get("/{path:.*}", rest)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    pipe.send(runner.addresses[0][1])
-    await asyncio.to_thread(pipe.recv)
-    await runner.cleanup()
-
-
-# -- the clients -------------------------------------------------------------------------------------------------------
+# -- the clients: each returns CPU seconds a frame ---------------------------------------------------------------------
 
 
 async def bare(port: int, path: str) -> float:
@@ -122,26 +47,24 @@ async def bare(port: int, path: str) -> float:
     ):
         await ws.send_str("bare")
         await ws.receive_str()
-        started = time.thread_time()
+        started = time.process_time()
         for _ in range(FRAMES - 1):
             await ws.receive_str()
-        return time.thread_time() - started
+        return (time.process_time() - started) / (FRAMES - 1)
 
 
-async def collect(collector: Any, enough: Callable[[Any], bool], count: int) -> float:
-    """Run a collector until so many events have come; time starts with the first."""
-    seen, started = 0, None
+async def collect(collector: Any) -> float:
+    """Run a collector until all frames are handled; time starts with the first events, which are of the snapshot."""
     stream: AsyncIterator[Any] = collector.events()
+    counters, began, before = collector.counters, 0.0, 0
     async for events in stream:
-        seen += sum(1 for event in events if enough(event))
-        if started is None and seen:
-            started = time.thread_time()
-            skipped = seen
-        if seen >= count:
+        if not before and events:
+            began, before = time.process_time(), counters.frames
+        if counters.frames >= FRAMES:
             break
-    took = time.thread_time() - (started or 0.0)
+    took = time.process_time() - began
     await stream.aclose()  # type: ignore[attr-defined]
-    return took * FRAMES / max(1, seen - skipped)
+    return took / (counters.frames - before)
 
 
 def ccxt_collector(port: int, record: tuple[str, ...]) -> Any:
@@ -153,24 +76,15 @@ def ccxt_collector(port: int, record: tuple[str, ...]) -> Any:
     )
 
 
-async def frames_only(port: int) -> float:
-    return await collect(ccxt_collector(port, ("frames",)), lambda e: e.frame.startswith('{"arg'), FRAMES)
-
-
-async def typed(port: int) -> float:
-    return await collect(ccxt_collector(port, ("orderbook",)), lambda e: True, FRAMES)
+async def through_ccxt(port: int, *record: str) -> float:
+    return await collect(ccxt_collector(port, record))
 
 
 async def native(port: int) -> float:
     from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
-    from daedalus.shared.events import BookDelta
 
-    collector = CoinbaseCollector(
-        symbols=[COINBASE_ID],
-        channels=("l2", "orderbook"),
-        url=f"ws://127.0.0.1:{port}/coinbase",
-    )
-    return await collect(collector, lambda e: isinstance(e, BookDelta), FRAMES)
+    url, channels = f"ws://127.0.0.1:{port}/coinbase", ("l2", "orderbook")
+    return await collect(CoinbaseCollector(symbols=[COINBASE_ID], channels=channels, url=url))
 
 
 def plain_okx(port: int | None = None) -> Any:
@@ -180,11 +94,11 @@ def plain_okx(port: int | None = None) -> Any:
     exchange = ccxt.pro.okx()
     if port is not None:
         exchange.urls["api"] = {"ws": f"ws://127.0.0.1:{port}/ws/v5", "rest": f"http://127.0.0.1:{port}"}
-    exchange.set_markets([market(exchange, OKX_SYMBOL, OKX_ID)])
+    exchange.set_markets([market_of(exchange, OKX_SYMBOL, OKX_ID)])
     return exchange
 
 
-def market(exchange: Any, symbol: str, market_id: str) -> Any:
+def market_of(exchange: Any, symbol: str, market_id: str) -> Any:
     base, quote = symbol.split("/")
     names = {"id": market_id, "symbol": symbol, "base": base, "quote": quote, "baseId": base, "quoteId": quote}
     return exchange.safe_market_structure({**names, "type": "spot", "spot": True, "active": True, "info": {}})
@@ -193,100 +107,109 @@ def market(exchange: Any, symbol: str, market_id: str) -> Any:
 async def watch_order_book(port: int) -> float:
     """What a user of CCXT does; it returns far less often than frames come."""
     exchange = plain_okx(port)
-    await exchange.watch_order_book(OKX_SYMBOL)
-    started = time.thread_time()
-    while True:
-        book = await exchange.watch_order_book(OKX_SYMBOL)
-        if book["nonce"] >= FRAMES - 1:
-            break
-    took = time.thread_time() - started
+    before = (await exchange.watch_order_book(OKX_SYMBOL))["nonce"]
+    started = time.process_time()
+    while (await exchange.watch_order_book(OKX_SYMBOL))["nonce"] < FRAMES - 1:
+        pass
+    took = time.process_time() - started
     await exchange.close()
-    return took
+    return took / (FRAMES - before)
 
 
-async def okx_handler(port: int) -> float:
-    """CCXT's decoding and handler, from memory, with nobody waiting for the book."""
+async def okx_handler(frames: list[str]) -> float:
     exchange = plain_okx()
     client = exchange.client("ws://127.0.0.1:1/ws/v5/public")
     client.subscriptions[f"books:{OKX_SYMBOL}"] = True
-    return await _handled(exchange, client, okx_frames(FRAMES))
+    return await _handled(exchange, client, frames)
 
 
-async def coinbase_handler(port: int) -> float:
+async def coinbase_handler(frames: list[str]) -> float:
     import ccxt.pro
 
     exchange = ccxt.pro.coinbase()
-    exchange.set_markets([market(exchange, COINBASE_SYMBOL, COINBASE_ID)])
-    return await _handled(exchange, exchange.client("ws://127.0.0.1:1"), coinbase_frames(FRAMES))
+    exchange.set_markets([market_of(exchange, COINBASE_SYMBOL, COINBASE_ID)])
+    return await _handled(exchange, exchange.client("ws://127.0.0.1:1"), frames)
 
 
 async def _handled(exchange: Any, client: Any, frames: list[str]) -> float:
     client.handle_text_or_binary_message(frames[0])
-    started = time.thread_time()
+    started = time.process_time()
     for frame in frames[1:]:
         client.handle_text_or_binary_message(frame)
-    took = time.thread_time() - started
+    took = time.process_time() - started
     await exchange.close()
-    return took
+    return took / (len(frames) - 1)
 
 
 # -- the figures -------------------------------------------------------------------------------------------------------
 
 
-def best(*runs: Callable[[], Coroutine[Any, Any, float]], times: int = ROUNDS) -> list[float]:
-    """CPU per frame, us: the best of several rounds, in each of which every one runs once.
+def measure(runs: dict[str, Callable[[], Coroutine[Any, Any, float]]]) -> Figures:
+    """CPU per frame, us, of every run in every round."""
+    figures: Figures = {name: [] for name in runs}
+    names = list(runs)
+    for n in range(ROUNDS):
+        for name in names[n % len(names) :] + names[: n % len(names)]:
+            gc.collect()  # What one leaves behind is not the next one's to clear.
+            figures[name].append(asyncio.run(runs[name]()) * 1e6)
+    return figures
 
-    What else the machine does then meets all of them alike.
-    """
-    rounds = [[asyncio.run(run()) / FRAMES * 1e6 for run in runs] for _ in range(times)]
-    return [min(figures) for figures in zip(*rounds, strict=True)]
+
+def of_round(figures: Figures, *names: str) -> list[float]:
+    """Return the sum of some figures, round by round."""
+    return [sum(values) for values in zip(*(figures[name] for name in names), strict=True)]
+
+
+def ratio(above: list[float], below: list[float]) -> str:
+    """Return the median of a ratio and its middle half."""
+    each = [a / b for a, b in zip(above, below, strict=True)]
+    low, _, high = quantiles(each, n=4)
+    return f"{median(each):.2f} x ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    server = context.Process(target=serve, args=(there,), daemon=True)
-    server.start()
-    port = here.recv()
-    try:
-        _measure(port)
-    finally:
-        here.send("stop")
-        server.join(10)
+    sizes = {"OKX": okx_frames(1000), "Coinbase": coinbase_frames(1000)}
+    words = ", ".join(f"{name} about {sum(map(len, made)) // 1000} bytes" for name, made in sizes.items())
+    print(f"{FRAMES:,} book frames each, {ROUNDS} rounds; {words}")
+    okx, coinbase = okx_frames(FRAMES), coinbase_frames(FRAMES)
+    with market(FRAMES) as port:
+        figures = measure(
+            {
+                "read": lambda: bare(port, "/ws/v5/public"),
+                "frames": lambda: through_ccxt(port, "frames"),
+                "typed": lambda: through_ccxt(port, "orderbook"),
+                "handler": lambda: okx_handler(okx),
+                "watch": lambda: watch_order_book(port),
+                "read_coinbase": lambda: bare(port, "/coinbase"),
+                "native": lambda: native(port),
+                "handler_coinbase": lambda: coinbase_handler(coinbase),
+            }
+        )
+    print_figures(figures)
 
 
-def _measure(port: int) -> None:
-    sizes = {
-        name: sum(map(len, make(1000))) // 1000 for name, make in (("okx", okx_frames), ("coinbase", coinbase_frames))
-    }
-    print(f"{FRAMES:,} book frames each; OKX about {sizes['okx']} bytes, Coinbase about {sizes['coinbase']} bytes")
-    read, raw, rows, handler, watched = best(
-        lambda: bare(port, "/ws/v5/public"),
-        lambda: frames_only(port),
-        lambda: typed(port),
-        lambda: okx_handler(port),
-        lambda: watch_order_book(port),
-    )
-    read_coinbase, ours, theirs = best(
-        lambda: bare(port, "/coinbase"), lambda: native(port), lambda: coinbase_handler(port)
-    )
+def print_figures(figures: Figures) -> None:
+    handler, typed = figures["handler"], figures["typed"]
+    ours, theirs = figures["native"], figures["handler_coinbase"]
+    with_read = of_round(figures, "handler", "read")
+    theirs_with_read = of_round(figures, "handler_coinbase", "read_coinbase")
     lines = [
-        ("bare aiohttp read (OKX)", read, ""),
-        ("frames alone", raw, f"{raw / read:.2f} x the bare read (at most 3)"),
-        (
-            "typed through CCXT, each update",
-            rows,
-            f"{rows / (handler + read):.2f} x CCXT's handler and the read (at most 1.3)",
-        ),
-        ("CCXT's handler alone", handler, f"typed recording, reading included, is {rows / handler:.2f} x this"),
-        ("CCXT's watch_order_book", watched, ""),
-        ("bare aiohttp read (Coinbase)", read_coinbase, ""),
-        ("native Coinbase, as it is by default", ours, f"{1e6 / ours:,.0f} frames/s"),
-        ("CCXT's Coinbase handler alone", theirs, f"native does {theirs / ours:.2f} x its frames/s (at least 3)"),
-        ("CCXT's Coinbase handler and read", theirs + read_coinbase, f"{(theirs + read_coinbase) / ours:.2f} x"),
+        ("bare aiohttp read (OKX)", figures["read"], ""),
+        ("frames alone", figures["frames"], f"{ratio(figures['frames'], figures['read'])} the bare read (at most 3)"),
+        ("CCXT's handler alone", handler, ""),
+        ("CCXT's handler and read", with_read, ""),
+        ("CCXT's watch_order_book", figures["watch"], ""),
+        ("typed through CCXT, each update", typed, f"{ratio(typed, handler)} CCXT's handler alone (at most 1.3)"),
+        ("", [], f"{ratio(typed, with_read)} CCXT's handler and read"),
+        ("", [], f"{ratio(typed, figures['watch'])} watch_order_book"),
+        ("bare aiohttp read (Coinbase)", figures["read_coinbase"], ""),
+        ("CCXT's Coinbase handler alone", theirs, ""),
+        ("native Coinbase, as by default", ours, f"{ratio(theirs, ours)} that handler's frames/s (at least 3)"),
+        ("", [], f"{ratio(theirs_with_read, ours)} those of handler and read"),
     ]
-    for name, figure, note in lines:
-        print(f"{name:36} {figure:8.2f} us/frame   {note}")
+    for name, values, note in lines:
+        figure = f"{median(values):8.2f} us/frame" if values else " " * 17
+        print(f"{name:32} {figure}   {note}")
 
 
 if __name__ == "__main__":

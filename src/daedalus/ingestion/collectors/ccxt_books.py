@@ -25,7 +25,14 @@ def _touch(book: Any) -> bytes:
     return pack_side(book["bids"], TOUCH_LEVELS) + pack_side(book["asks"], TOUCH_LEVELS)
 
 
-@dataclass
+def _top(side: Any, depth: int) -> bytes:
+    """Return the best levels of a side, packed: of one of ours (`ccxt_client_books`), what it has at hand."""
+    top = getattr(side, "top", None)
+    packed: bytes = pack_side(side, depth) if top is None else top(depth)
+    return packed
+
+
+@dataclass(slots=True)
 class _Market:
     """What was last recorded of one market's book."""
 
@@ -179,8 +186,8 @@ class BookTap:
                 symbol=symbol,
                 timestamp=time_us(book["timestamp"], now, self._count),
                 nonce=sequence_number(book["nonce"]) or market.nonce,
-                bids=pack_side(book["bids"], self._depth),
-                asks=pack_side(book["asks"], self._depth),
+                bids=_top(book["bids"], self._depth),
+                asks=_top(book["asks"], self._depth),
             )
         )
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from aiohttp import WSMsgType
 from ccxt.async_support.base.ws.cache import BaseCache
-from ccxt.async_support.base.ws.client import Client
+from ccxt.async_support.base.ws.client import Client, json_parser
 from ccxt.async_support.base.ws.order_book import OrderBook
 from ccxt.base.errors import NetworkError, UnsubscribeError
 
@@ -187,7 +187,10 @@ class TapClient(Client):  # type: ignore[misc]
 
     def handle(self, data: str | bytes) -> None:
         """Decode a frame and let CCXT's handler have it. Raises whatever the handler raises."""
-        super().handle_text_or_binary_message(data)
+        if isinstance(data, str) and data[:1] == "{":
+            self.on_message_callback(self, json_parser.loads(data))  # As CCXT does, without its detours.
+        else:
+            super().handle_text_or_binary_message(data)
 
     def create_connection(self, session: Any) -> Any:
         """Connect as CCXT does, but for its fixed bound of a frame, which a full book exceeds."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ccxt.async_support.base.ws import order_book, order_book_side
 
+from daedalus.ingestion.collectors.ccxt_events import pack_side
 from daedalus.shared.errors import MalformedError
 
 #: Levels a side of a book; the furthest from the touch go first.
@@ -75,34 +76,75 @@ class _Logged:
 
 
 class QuickSide:
-    """A plain side that takes all changes of a message at once."""
+    """A plain side that takes all changes of a message at once, and copies its best levels only when it has changed.
+
+    `store_all` finds known levels by their price, without a search. What changes the side otherwise makes it forget
+    them: they are looked through again when they are needed.
+    """
 
     number: int
     log: list[Change] | None = None
     _index: list[float]
+    _known: dict[float, Any] | None = None
+    _top: tuple[int, bytes] | None = None
 
     def store_all(self, deltas: Iterable[Sequence[Any]]) -> None:
         """Set levels from [price, size, ...] texts; a size of 0 removes. Raises `MalformedError` for what is none."""
-        levels: list[Any] = self  # type: ignore[assignment]
-        keys, number, log, find, highest = self._index, self.number, self.log, bisect_left, float_info.max
-        sign = 1.0 if number else -1.0
+        known, number, log, highest = self._known, self.number, self.log, float_info.max
+        if known is None or len(known) != len(self):  # type: ignore[arg-type]
+            known = self._known = {level[0]: level for level in self}  # type: ignore[attr-defined]
+        self._top = None
         for delta in deltas:
             price, size = float(delta[0]), float(delta[1])
             if not (-highest <= price <= highest and 0.0 <= size <= highest):
                 raise MalformedError(f"level {delta!r:.80} is not a price and a size")
             if log is not None:
                 log.append((number, price, size))
-            key = sign * price
-            at = find(keys, key)
-            known = at < len(keys) and keys[at] == key
-            if not size:
-                if known:
-                    del keys[at], levels[at]
-            elif known:
-                levels[at][1] = size
+            level = known.get(price)
+            if level is None:
+                if size:
+                    known[price] = level = [price, size]
+                    self._insert(level)
+            elif size:
+                level[1] = size
             else:
-                keys.insert(at, key)
-                levels.insert(at, [price, size])
+                del known[price]
+                self._remove(price)
+
+    def _insert(self, level: Any) -> None:
+        key = level[0] if self.number else -level[0]
+        at = bisect_left(self._index, key)
+        self._index.insert(at, key)
+        list.insert(self, at, level)  # type: ignore[arg-type]
+
+    def _remove(self, price: float) -> None:
+        at = bisect_left(self._index, price if self.number else -price)
+        del self._index[at]
+        del self[at]  # type: ignore[attr-defined]
+
+    def top(self, depth: int) -> bytes:
+        """Return the best levels, packed. Those of the last time, if all that changes the side is seen, and none did."""
+        top = self._top
+        if self._known is None:
+            return pack_side(self, depth)
+        if top is None or top[0] != depth:
+            top = self._top = (depth, pack_side(self, depth))
+        return top[1]
+
+    def storeArray(self, delta: Any) -> None:  # noqa: N802 (CCXT's spelling)
+        """Set a level."""
+        self._known = self._top = None
+        super().storeArray(delta)  # type: ignore[misc]
+
+    def limit(self) -> None:
+        """Cut the side to its depth."""
+        self._known = self._top = None
+        super().limit()  # type: ignore[misc]
+
+    def clear(self) -> None:
+        """Forget all levels."""
+        self._known = self._top = None
+        super().clear()  # type: ignore[misc]
 
 
 @lru_cache

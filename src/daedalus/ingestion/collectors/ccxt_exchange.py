@@ -156,7 +156,7 @@ class TapExchange:
     def handle_order_book_message(self, client: Any, message: Any, *args: Any) -> Any:
         """Apply a message to a book, and tell of it."""
         result = super().handle_order_book_message(client, message, *args)  # type: ignore[misc]
-        if args:
+        if args and LOADING.get() is not None:
             self._tell(args[0])
         return result
 

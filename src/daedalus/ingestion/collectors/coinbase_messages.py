@@ -14,8 +14,8 @@ from daedalus.shared.clock import parse_rfc3339_us
 from daedalus.shared.errors import MalformedError
 from daedalus.shared.events import CHANGE, NO_TIME
 
-#: How a message of a book begins, and within how many characters.
-_BOOK, _BOOK_WITHIN = '"l2_data"', 64
+#: How a message of a book begins; one that is written otherwise is read all the same, only in two passes.
+_BOOK = '{"channel":"l2_data"'
 #: More changes than this are a snapshot and packed one by one.
 PACKED_MAX = 256
 #: The exchange's channels.
@@ -44,16 +44,17 @@ Price = Annotated[float, msgspec.Meta(gt=0.0, le=float_info.max)]
 Size = Annotated[float, msgspec.Meta(ge=0.0, le=float_info.max)]
 
 
-class LevelUpdate(msgspec.Struct, gc=False):
+class LevelUpdate(msgspec.Struct, gc=False, kw_only=True):
     """One absolute size at one price. The numbers come as decimal texts.
 
-    Any other side, or what is no price and no size (NaN, infinite, negative), is no message.
+    Any other side, or what is no price and no size (NaN, infinite, negative), is no message. The fields stand in the
+    order in which the exchange writes them: that is read fastest.
     """
 
     side: Literal["bid", "offer"]
+    event_time: str | None = None
     price_level: Price
     new_quantity: Size
-    event_time: str | None = None
 
 
 class L2Event(msgspec.Struct, gc=False):
@@ -99,7 +100,7 @@ class Counters:
 
 def decode_message(text: str) -> Envelope | BookMessage:
     """Read a message; those of books, nearly all, in one pass. Raises `msgspec.DecodeError` and `UnicodeError`."""
-    if text.find(_BOOK, 0, _BOOK_WITHIN) >= 0:
+    if text.startswith(_BOOK):
         try:
             message = _decode_book(text)
         except msgspec.MsgspecError:
@@ -122,10 +123,9 @@ def pack_updates(updates: list[LevelUpdate]) -> tuple[bytes, int | None]:
     text, event_time, packed_time = None, None, NO_TIME
     flat: list[float] = []
     for update in updates:
-        if update.event_time != text:
+        if (when := update.event_time) != text:
             # The changes of a message mostly share one time, and a snapshot's all do.
-            text = update.event_time
-            event_time = parse_rfc3339_us(text)
+            text, event_time = when, parse_rfc3339_us(when)
             packed_time = NO_TIME if event_time is None else event_time
         flat += (packed_time, update.side == "offer", update.price_level, update.new_quantity)
     count = len(updates)

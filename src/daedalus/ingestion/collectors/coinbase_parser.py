@@ -6,13 +6,13 @@ every message of a connection, so a jump taints all its products.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import chain
 from math import inf
 
 import msgspec
 
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
+from daedalus.ingestion.collectors.coinbase_market import Market
 from daedalus.ingestion.collectors.coinbase_messages import (
     FEEDS,
     LEVEL2,
@@ -44,16 +44,6 @@ BACKWARD_MAX = 100
 _SIDES: tuple[BookSide, ...] = ("bid", "ask")
 #: The bronze channels that a message of a channel is about.
 _CARRIES = {"l2_data": BOOK_CHANNELS, MATCHES: ("trades",), TICKER: ("ticker",), "ticker_batch": ("ticker",)}
-
-
-@dataclass
-class _Market:
-    book: OrderBook = field(default_factory=OrderBook)
-    valid: bool = False
-    dirty: bool = False
-    emitted_at: int = 0
-    event_time: int | None = None
-    nonce: int | None = None
 
 
 class CoinbaseParser:
@@ -104,10 +94,11 @@ class CoinbaseParser:
         # Products of USDC come under the name of those of USD.
         self._names = {s.removesuffix("C"): s for s in self._symbols if s.endswith("-USDC")}
         self._names |= {s: s for s in self._symbols}
-        self._markets: dict[str, _Market] = {}
+        self._markets: dict[str, Market] = {}
+        self._of_product: dict[str, Market] = {}
         self._expected, self._backward = 0, 0
         self._last_ns: int | None = None
-        self._has_books, self._due_ns = "orderbook" in self._channels, inf
+        self._has_books, self._has_l2, self._due_ns = "orderbook" in self._channels, "l2" in self._channels, inf
         self._handlers: dict[str, Callable[[Envelope, int], list[Event]]] = {
             "l2_data": lambda envelope, now: self._l2(envelope, decode_l2(envelope.events), now),
             MATCHES: self._trades,
@@ -143,8 +134,9 @@ class CoinbaseParser:
             self._time(envelope, now)
         since, self._last_ns = self._last_ns or now, now
         try:
-            if isinstance(envelope, BookMessage):
-                events += self._l2(envelope, envelope.events, now)
+            if type(envelope) is BookMessage:
+                rows = self._l2(envelope, envelope.events, now)
+                events = events + rows if events else rows
             else:
                 events += self._content(envelope, now)
         except (MalformedError, msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -275,21 +267,25 @@ class CoinbaseParser:
         live = [(s, c) for s, wire in acknowledged if (s, wire) not in self.probes for c in FEEDS[wire]]
         return list(self._gaps.close(live, now))
 
+    def _market(self, product: str) -> Market:
+        symbol = self._name(product)
+        market = self._markets.setdefault(symbol, Market(symbol, (symbol, LEVEL2)))
+        self._of_product[product] = market
+        return market
+
     def _l2(self, envelope: Head, events: Sequence[L2Event], now: int) -> list[Event]:
         out: list[Event] = []
+        nonce = envelope.sequence_num
         for event in events:
             is_snapshot = event.type == "snapshot"
             if not is_snapshot and event.type != "update":
                 raise MalformedError(f"l2_data event of type {event.type!r}")
             changes, event_time = pack_updates(event.updates)
-            symbol = self._names.get(event.product_id, event.product_id)
-            market = self._markets.get(symbol)
-            if market is None:
-                market = self._markets[symbol] = _Market()
+            market = self._of_product.get(event.product_id) or self._market(event.product_id)
             if is_snapshot:
-                out += self._snapshot(symbol, market, changes, now)
+                out += self._snapshot(market, changes, now)
             else:
-                self._heard[symbol, LEVEL2] = now
+                self._heard[market.stream] = now
             if not (changes or is_snapshot):
                 continue
             if market.valid:
@@ -297,27 +293,28 @@ class CoinbaseParser:
                 if self._has_books and not market.dirty:
                     market.dirty = True
                     self._due_ns = min(self._due_ns, market.emitted_at + self._interval_ns)
-            market.nonce = envelope.sequence_num
-            if event_time is None and market.event_time is None:
+            market.nonce = nonce
+            if event_time is not None:
+                market.event_time = event_time
+            elif market.event_time is None:
                 # A snapshot whose levels carry no time: the message's own is the exchange's clock all the same.
-                event_time = parse_rfc3339_us(envelope.timestamp)
-            market.event_time = event_time if event_time is not None else market.event_time
-            if "l2" in self._channels and changes:
+                market.event_time = parse_rfc3339_us(envelope.timestamp)
+            if self._has_l2 and changes:
                 out.append(
                     BookDelta(
                         collected_at=now,
                         exchange=self._exchange,
-                        symbol=symbol,
-                        nonce=envelope.sequence_num,
+                        symbol=market.symbol,
+                        nonce=nonce,
                         is_snapshot=is_snapshot,
                         changes=changes,
                     )
                 )
         return out
 
-    def _snapshot(self, symbol: str, market: _Market, changes: bytes, now: int) -> list[Event]:
+    def _snapshot(self, market: Market, changes: bytes, now: int) -> list[Event]:
         """Take note of a whole book, and of what it tells of one that had fallen silent."""
-        missed = ""
+        missed, symbol = "", market.symbol
         if market.valid and (symbol, LEVEL2) in self.probes:
             whole = OrderBook()
             whole.apply(changes, is_snapshot=True)

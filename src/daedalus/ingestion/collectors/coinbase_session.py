@@ -83,17 +83,18 @@ class Session:
 
     def on_frame(self, text: str, now: int) -> list[Event]:
         """Return the events of a frame, and see to what it makes necessary."""
-        counters, errors = self._carried.counters, self._carried.counters.errors
-        events = self.parser.feed(text, now)
+        carried, parser = self._carried, self.parser
+        errors = carried.counters.errors
+        events = parser.feed(text, now)
         if self._record_frames:
             events = [*self._sent, self._frame(text, "in", now), *events]
             self._sent.clear()
-            if self._carried.gaps:
-                events += self._carried.gaps.close([(ALL, "frames")], now)
-        has_complained = counters.errors > errors
+            if carried.gaps:
+                events += carried.gaps.close([(ALL, "frames")], now)
+        has_complained = carried.counters.errors > errors
         if has_complained:
             self._check_complaint()
-        if has_complained or self.parser.resync or self._carried.wanted or not 0 <= now - self._looked_ns < LOOK_NS:
+        if has_complained or parser.resync or carried.wanted or not 0 <= now - self._looked_ns < LOOK_NS:
             self._looked_ns = now
             events += self._look(now)
         return events

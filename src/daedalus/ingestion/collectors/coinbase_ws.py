@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 from daedalus.ingestion.collectors.base import OpenGaps, Stream
-from daedalus.ingestion.collectors.coinbase_messages import LEVEL2, MATCHES, TICKER
+from daedalus.ingestion.collectors.coinbase_messages import LEVEL2, MATCHES, TICKER, Counters
 from daedalus.ingestion.collectors.coinbase_session import Session
 from daedalus.ingestion.collectors.coinbase_settings import Carried, Settings
 from daedalus.ingestion.collectors.pace import HostPace, HostPaces, Limits
@@ -105,6 +105,11 @@ class CoinbaseCollector:
     def skew(self) -> SkewMeter:
         """The exchange's clock against this machine's."""
         return self._carried.skew
+
+    @property
+    def counters(self) -> Counters:
+        """What it saw that is no row."""
+        return self._carried.counters
 
     @property
     def refused(self) -> frozenset[str]:
