@@ -1,4 +1,4 @@
-"""The exchanges of `bench_ingest`: book frames of OKX and of Coinbase, and a server that sends them as fast as it can."""
+"""The exchanges of `bench_ingest`: book frames of OKX and of Coinbase, sent as fast as the client reads."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ def ingest(
     from daedalus.cli.overrides import parse_overrides
     from daedalus.cli.wiring import logging_options
     from daedalus.config.config import load_config, permission_warning
+    from daedalus.ingestion.orchestrators.memory import limit_heaps
 
     flags = parse_overrides(overrides)
     if stats_interval is not None:
@@ -48,6 +49,7 @@ def ingest(
     configure_logging(**logging_options(settings))
     if warning := permission_warning(settings):
         typer.secho(f"daedalus: {warning}", err=True)
+    limit_heaps()
     pipelines = build_pipelines(settings, [name.strip() for name in sources.split(",") if name.strip()])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         every = runner.run(_record(settings, pipelines, duration))

@@ -187,7 +187,7 @@ class TapClient(Client):  # type: ignore[misc]
 
     def handle(self, data: str | bytes) -> None:
         """Decode a frame and let CCXT's handler have it. Raises whatever the handler raises."""
-        if isinstance(data, str) and data[:1] == "{":
+        if isinstance(data, str) and len(data) > 1 and data[0] == "{":
             self.on_message_callback(self, json_parser.loads(data))  # As CCXT does, without its detours.
         else:
             super().handle_text_or_binary_message(data)

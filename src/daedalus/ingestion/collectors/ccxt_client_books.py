@@ -123,10 +123,10 @@ class QuickSide:
         del self[at]  # type: ignore[attr-defined]
 
     def top(self, depth: int) -> bytes:
-        """Return the best levels, packed. Those of the last time, if all that changes the side is seen, and none did."""
+        """Return the best levels, packed: as they were the last time, if no change has come since."""
         top = self._top
         if self._known is None:
-            return pack_side(self, depth)
+            return pack_side(self, depth)  # Somebody else changes the side, and may do so unseen.
         if top is None or top[0] != depth:
             top = self._top = (depth, pack_side(self, depth))
         return top[1]

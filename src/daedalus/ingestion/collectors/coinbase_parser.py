@@ -134,7 +134,7 @@ class CoinbaseParser:
             self._time(envelope, now)
         since, self._last_ns = self._last_ns or now, now
         try:
-            if type(envelope) is BookMessage:
+            if isinstance(envelope, BookMessage):
                 rows = self._l2(envelope, envelope.events, now)
                 events = events + rows if events else rows
             else:

@@ -12,6 +12,7 @@ from daedalus.ingestion.collectors.base import Collector
 from daedalus.ingestion.collectors.pace import Backoff
 from daedalus.ingestion.orchestrators.clocks import ClockWarnings, clock_figures, clock_readings
 from daedalus.ingestion.orchestrators.event_queue import EventQueue
+from daedalus.ingestion.orchestrators.memory import give_back
 from daedalus.ingestion.orchestrators.stats import ConnectionStats, Stats
 from daedalus.ingestion.writers.base import Writer
 from daedalus.shared.clock import NS_PER_SECOND, Clock, SystemClock
@@ -27,7 +28,7 @@ HEALTHY_S = 30.0
 DISK_RETRY_S = 1.0
 #: Rows that are flushed before the interval is over, so that a burst does not fill the memory.
 FLUSH_BYTES = 8 << 20
-#: Seconds between two looks at the disk budget.
+#: Seconds between two looks at the disk budget and at memory.
 ROOM_INTERVAL_S = 60.0
 
 
@@ -283,6 +284,7 @@ class IngestionPipeline:
     async def _keep_room(self) -> None:
         while True:
             await self._tidy()
+            await asyncio.to_thread(give_back)
             await self._clock.sleep(ROOM_INTERVAL_S)
 
     async def _tidy(self) -> None:
