@@ -1,19 +1,17 @@
 """Several exchanges that misbehave at once: all that happened is in exactly one segment or inside the ledger."""
 
 import asyncio
-import ctypes
 import gc
 import os
 import random
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 import msgspec
 import polars as pl
 import psutil
-import pyarrow as pa
 import pytest
 import structlog
 
@@ -22,6 +20,7 @@ from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
 from daedalus.ingestion.collectors.pace import HostPaces, Limits
 from daedalus.ingestion.collectors.rotation import RotatingCollector
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+from daedalus.ingestion.orchestrators.memory import give_back
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.shared.clock import SystemClock
 from daedalus.testing import faulty_market
@@ -108,9 +107,7 @@ def market(spec):
 def rss_mb():
     """Return what is held: what allocators keep for later is given back first."""
     gc.collect()
-    pa.default_memory_pool().release_unused()
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     return psutil.Process().memory_info().rss / 1e6
 
 

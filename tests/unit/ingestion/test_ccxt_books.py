@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daedalus.ingestion.collectors.ccxt_client_books import book_class
+from daedalus.ingestion.collectors.ccxt_events import pack_side
 from daedalus.shared.book import OrderBook
 from daedalus.shared.errors import MalformedError
 
@@ -35,6 +36,31 @@ def test_the_log_rebuilds_the_book(changes, depth):
             rebuilt.set("ask" if at else "bid", level, amount)
         book.log.clear()
         assert [rebuilt.levels(s) for s in ("bid", "ask")] == [[tuple(x) for x in book[s]] for s in ("bids", "asks")]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["all", "one", "limit", "fill", "clear"]), PRICES, st.integers(0, 3)), max_size=60
+)
+
+
+@given(STEPS, st.integers(1, 5))
+def test_the_top_is_that_of_the_levels_whoever_changed_them(steps, depth):
+    book = book_class("plain", False)({}, 6)
+    for step, price, size in steps:
+        for side in (book["bids"], book["asks"]):
+            if step == "all":
+                side.store_all([[str(price), str(size)], [str(price + 1), "1"]])
+            elif step == "one":
+                side.store(price, float(size))
+            elif step == "limit":
+                side.limit()
+        if step == "fill":
+            book.reset({"bids": [[price, 1.0]], "asks": [[price + 2, 2.0]]})
+        elif step == "clear":
+            book.reset()
+        for side in (book["bids"], book["asks"]):
+            assert side.top(depth) == side.top(depth) == pack_side(list(side), depth)
+            assert [level[0] * (1 if side.number else -1) for level in side] == side._index == sorted(side._index)
 
 
 def test_filling_a_book_anew_makes_it_whole_and_new():
