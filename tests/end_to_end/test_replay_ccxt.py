@@ -21,6 +21,7 @@ from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS
+from daedalus.testing.invariants import assert_books_are_true
 from daedalus.testing.lake import read_channel, unfinished
 
 CHANNELS = ("ticker", "trades", "l2", "orderbook")
@@ -137,7 +138,7 @@ def test_a_second_run_adds_nothing(lakes):
 
 
 def test_sessions_that_overlapped_are_merged(tmp_path):
-    """Two sessions bring the same for a while: which of the two a book's row is of, at one instant, may differ."""
+    """Two sessions bring the same for a while: of which of the two a row is, at one instant, may differ."""
     rotating = []
 
     async def run():
@@ -151,9 +152,11 @@ def test_sessions_that_overlapped_are_merged(tmp_path):
     live, again = (rows(tmp_path / name, "trades", "okx") for name in ("live", "again"))
     ids = [(row[3], row[4]) for row in again]
     assert len(ids) == len(set(ids)) and sorted(ids) == sorted((row[3], row[4]) for row in live)
+    products = {row[3] for row in again}
+    assert_books_are_true(tmp_path / "again", "okx", sorted(products), "ccxt")
     for channel in ("ticker", "l2", "orderbook"):
         live, again = (set(map(repr, rows(tmp_path / name, channel, "okx"))) for name in ("live", "again"))
-        assert len(live & again) > 0.98 * max(len(live), len(again)), channel
+        assert len(live & again) > 0.8 * max(len(live), len(again)), channel
 
 
 def test_the_command_makes_rows_of_frames_alone(tmp_path, monkeypatch):
