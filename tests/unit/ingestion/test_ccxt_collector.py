@@ -267,7 +267,9 @@ async def test_a_connection_that_ends_raises_and_the_next_goes_on_where_it_was()
         ) as ended:
             await record(of, lambda e: False)
         rows = of.gaps.open(of.streams(), since=1, now=2, reason=ended.value.reason)
+        first = of._session
         events = await record(of, lambda e: len(of_kind(e, Trade)) >= 2)
+        assert first.exchange.ssl_context is of._session.exchange.ssl_context is not None
     assert [(g.symbol, g.channel) for g in rows] == [("BTC/USDT", "trades")]
     assert [t.trade_id for t in of_kind(events, Trade)] == ["2", "3"]
     assert of_kind(events, Gap)[0].ended_at is not None

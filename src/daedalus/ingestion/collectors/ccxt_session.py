@@ -105,6 +105,7 @@ class Session:
         self._closing = self._was_silent = self.is_handling = False
         self._names = MarketNames()
         self.exchange = make_exchange(settings, self, self._venue.plain_deltas, tap)
+        self.exchange.ssl_context = getattr(carried.source, "ssl_context", None)  # Another one takes 40 ms and 0.7 MB.
         self._subscriptions = Subscriptions(
             exchange=self.exchange,
             clients=self.clients,
