@@ -15,6 +15,7 @@ from daedalus.lake.export import formats
 from daedalus.lake.export.choosing import chosen_market
 from daedalus.lake.markets import ledger_of, one_market
 from daedalus.lake.quality.report import Quality, measure
+from daedalus.lake.quality.rows import with_quality_ok
 from daedalus.lake.replay import Replay, streams_of
 from daedalus.lake.scanning import chosen_columns, cut, lazy_frame
 from daedalus.lake.selecting import Choice, nothing_matches, segments_of
@@ -60,6 +61,7 @@ class Lake:
         start: Instant = None,
         end: Instant = None,
         columns: Sequence[str] | None = None,
+        quality_ok: bool = False,
     ) -> pl.LazyFrame:
         """Return rows of a table as a lazy frame over exactly the files that hold them.
 
@@ -75,6 +77,8 @@ class Lake:
             [start, end) of `collected_at`, of bars `bar_start`.
         columns
             Only these, in this order.
+        quality_ok
+            Of features: add a column of that name, false in gaps, on broken and on stale books (`with_quality_ok`).
 
         Raises
         ------
@@ -86,7 +90,11 @@ class Lake:
         choice = Choice.of(exchange, symbol, start, end)
         found = self._layout.table(table)
         rows = self._rows(found, choice)
-        return chosen_columns(cut(rows, found.time, choice.start, choice.end), columns, found.name)
+        rows = cut(rows, found.time, choice.start, choice.end)
+        if not quality_ok:
+            return chosen_columns(rows, columns, found.name)
+        judged = with_quality_ok(self._layout, found, exchange, rows)
+        return chosen_columns(judged, None if columns is None else [*columns, "quality_ok"], found.name)
 
     def sql(self, statement: str) -> pl.DataFrame:
         """Return the result of a query in DuckDB's SQL over the lake's tables, as a frame.

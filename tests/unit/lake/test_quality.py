@@ -16,6 +16,7 @@ from daedalus.lake.quality.page import page
 from daedalus.shared.errors import ConfigError
 from daedalus.shared.events import BookSnapshot, Event, Ticker, Trade, pack_levels
 from tests.unit.lake.bronze import HOUR, T0, S, delta, gap, write_events
+from tests.unit.lake.test_lake import write_made
 
 COUNTS = [c.name for c in COLUMNS if c.unit in ("count", "rows", "periods", "messages") and c.name != "rows"]
 NAMES = {"exchange": "coinbase", "symbol": "BTC-USD"}
@@ -192,6 +193,20 @@ def test_what_does_not_match_says_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="nothing is recorded"):
         daedalus.open_lake(tmp_path / "empty").quality()
+
+
+def test_rows_of_features_can_carry_quality_ok(tmp_path: Path) -> None:
+    ledger = gap(T0 + 31 * S, T0 + 30 * S, T0 + 35 * S, "stall", "orderbook")
+    write_events(tmp_path, [*clean(), ledger])
+    clock = [T0 + n * S for n in (30, 31, 34, 35, 36, 37, 38)]
+    silver = {"ts": clock, "collected_at": clock, "is_crossed": [0] * 5 + [1, 0], "book_age_s": [0.0] * 6 + [61.0]}
+    write_made(tmp_path, "orderbook/silver", "collected_at", silver)
+    lake = daedalus.open_lake(tmp_path)
+    rows = lake.scan("orderbook_features", columns=["ts"], quality_ok=True).collect()
+    assert rows.columns == ["ts", "quality_ok"]
+    assert rows["quality_ok"].to_list() == [True, False, False, True, True, False, False]
+    with pytest.raises(ConfigError, match="and trades are none"):
+        lake.scan("trades", quality_ok=True)
 
 
 def test_the_page_needs_nothing_else_and_follows_light_and_dark(tmp_path: Path) -> None:
