@@ -43,9 +43,19 @@ def start(base, config, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def ended(process):
+    """Wait for the end and return what was said; one that does not end must not outlive its test."""
+    try:
+        return process.communicate(timeout=200)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 def stop(process):
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=200)
+    out, err = ended(process)
     assert process.returncode == 0, err
     return out, err
 
@@ -221,7 +231,7 @@ def test_several_exchanges_and_native_coinbase_record_side_by_side(tmp_path):
         config.write_text(yaml.safe_dump(settings))
         config.chmod(0o600)
         process = start(tmp_path, config, "--sources", "ccxt,coinbase", "--duration", "12")
-        _, err = process.communicate(timeout=200)
+        _, err = ended(process)
         assert process.returncode == 0, err
     assert err.count("symbol_unknown") == 2 and "NO/SUCH" in err
     assert set(rows_of(tmp_path, "trades")["exchange"]) == {"my-okx", "my-kraken"}
@@ -245,7 +255,7 @@ def test_wrong_settings_say_what_to_do(tmp_path, settings, code, says):
     config.write_text(yaml.safe_dump(settings))
     config.chmod(0o600)
     process = start(tmp_path, config)
-    _, err = process.communicate(timeout=200)
+    _, err = ended(process)
     assert process.returncode == code and says in err, err
     assert not (tmp_path / "raw").exists()
 
@@ -254,7 +264,7 @@ def test_nothing_that_the_exchange_has_ends_with_the_reason(tmp_path):
     with in_thread(SandboxServer("kraken", SyntheticSource(seed=1))) as server:
         config = write_config(tmp_path, server, "kraken", channels={"watchTrades": ["BTC-USD"]})
         process = start(tmp_path, config)
-        _, err = process.communicate(timeout=200)
+        _, err = ended(process)
     assert process.returncode == 1 and "did you mean BTC/USD" in err and "Traceback" not in err
 
 
