@@ -177,6 +177,7 @@ def report_json(name: str, report: "Report") -> str:
             "rows_in": report.rows_in,
             "rows_out": report.rows_out,
             "files_opened": report.files_opened,
+            "files_needed": report.files_needed,
             "seconds": round(report.seconds, 3),
             "failures": [{"market": str(f.market), "error": str(f.error)} for f in report.failures],
             "skipped": report.skipped,
@@ -197,6 +198,7 @@ def summary(name: str, report: "Report") -> str:
         "seconds": f"{report.seconds:,.2f}",
         "rows/s": f"{rate:,.0f}",
         "files opened": f"{report.files_opened:,}",
+        "needed": f"{report.files_needed:,}",
         "failed": f"{len(report.failures):,}",
         "skipped": f"{len(report.skipped):,}",
     }
@@ -250,12 +252,16 @@ def _bar(name: str) -> "tuple[Callable[[Progress], None], Callable[[], None]]":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    rate = TextColumn("{task.fields[rate]:.2f}/s")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     bar = Bar(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(name, total=None)
+    task, clock = bar.add_task(name, total=None, rate=0.0), SystemClock()
+    began = clock.monotonic()
     bar.start()
 
     def show(progress: "Progress") -> None:
-        bar.update(task, total=progress.total, completed=progress.begun - 1, description=f"{name} {progress.market}")
+        done = progress.begun - 1
+        rate = done / max(clock.monotonic() - began, 1e-9)
+        bar.update(task, total=progress.total, completed=done, rate=rate, description=f"{name} {progress.market}")
 
     return show, bar.stop

@@ -15,10 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daedalus.shared.clock import utc
 from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
+from daedalus.shared.partitioning import parse_partition_path
 from daedalus.shared.schemas import CHANNELS
 from daedalus.shared.segment import SegmentFooter
 from daedalus.storage.base import Place
+from daedalus.storage.partitions import time_span
 from daedalus.storage.reader import Source, source_of, sources_ahead
 from daedalus.storage.replaced import TRIES, names_now
 
@@ -89,6 +92,7 @@ class _Segment:
 
     def __init__(self, source: Source, schema: pa.Schema, stats: ReadStats) -> None:
         self.path = source.place
+        self._start, self._end = time_span(parse_partition_path(source.place.parent.key))
         try:
             self._file = pq.ParquetFile(source.open(), page_checksum_verification=True)
         except FileNotFoundError as error:
@@ -113,10 +117,23 @@ class _Segment:
                 continue
             statistics = metadata.row_group(group).column(at).statistics
             if statistics is not None and statistics.has_min_max:
-                yield _Unit(statistics.min, number, group, statistics.max)
+                unit = _Unit(statistics.min, number, group, statistics.max)
             else:
                 clock = self.read(group)[sort_by].to_numpy()
-                yield _Unit(int(clock.min()), number, group, int(clock.max()))
+                unit = _Unit(int(clock.min()), number, group, int(clock.max()))
+            self._check_time(unit)
+            yield unit
+
+    def _check_time(self, unit: _Unit) -> None:
+        """Refuse rows of another time than the folder's: they would go into another hour, and replace it."""
+        first, last = utc(unit.first), utc(unit.last)
+        if not self._start <= first <= last < self._end:
+            odd = first if first < self._start else last
+            raise SchemaError(
+                f"{self.path} has rows of {odd:%Y-%m-%dT%H:%M:%S}, and its folder is another hour: a clock ran "
+                "backwards while it was recorded, or the file was moved. Move it where its rows belong, or away; "
+                "the other markets are not concerned"
+            )
 
     def read(self, group: int) -> pa.Table:
         """Decode a row group. Raises `CorruptError` if its bytes are not what was written."""
@@ -171,7 +188,8 @@ def read_chunks(
     NotFoundError
         If a segment is gone, and was not merged into another one.
     SchemaError
-        If a segment of this version lacks a column, or one has it in a type that does not convert without loss.
+        If a segment of this version lacks a column, or one has it in a type that does not convert without loss, or has
+        rows of another time than its folder.
     """
     with contextlib.closing(sources_ahead(partitions)) as ahead:
         for sources in ahead:

@@ -225,9 +225,11 @@ class TransformExecutor:
                     f"{chain.market}: nothing under {self._planner.input_root(spec)}; its columns stay empty"
                 )
         if transform is None:
+            work.report.files_needed += _count(chain.inputs)
             self._fold(work, partial(self._transform.run, chain.market), chain.inputs, None)
             return
         stands = self.standing(chain)
+        work.report.files_needed += sum(_count(stretch.inputs) for stretch in stands.left)
         work.report.notes += stands.notes
         work.report.skipped += stands.skipped
         self.forget([chain.market])
@@ -316,6 +318,10 @@ class _Work:
     limit: int | None
     closed_until: dt.datetime | None
     rows_in: int = 0
+
+
+def _count(inputs: Mapping[str, Sequence[Partition]]) -> int:
+    return sum(len(partition.names) for partitions in inputs.values() for partition in partitions)
 
 
 def _segments(partitions: Sequence[Partition], begin: Callable[[Partition], None] | None) -> Iterator[Sequence[Place]]:

@@ -66,8 +66,8 @@ class Report:
         Published partitions.
     rows_in, rows_out
         Rows read from the leading inputs, rows written.
-    files_opened
-        Input files opened; no file is opened twice.
+    files_opened, files_needed
+        Input files opened, no file twice, and those that the selected rows lie in: equal where nothing failed.
     seconds
         Wall time.
     failures
@@ -82,6 +82,7 @@ class Report:
     rows_in: int = 0
     rows_out: int = 0
     files_opened: int = 0
+    files_needed: int = 0
     seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -91,7 +92,7 @@ class Report:
         """Add what another run over other markets did; the wall time stays."""
         for name in ("written", "failures", "skipped", "notes"):
             getattr(self, name).extend(getattr(other, name))
-        for name in ("rows_in", "rows_out", "files_opened"):
+        for name in ("rows_in", "rows_out", "files_opened", "files_needed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
