@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from daedalus.etl.core.manifest import inputs_of
+from daedalus.storage.local import local_place
 from tests.end_to_end.commands import run
 from tests.unit.etl.core.stateful_lake import silver, write_market
 
@@ -34,6 +36,9 @@ def test_hours_with_a_state_processes_and_the_state_commands(lake: Path, tmp_pat
             [market] = told["markets"]
             assert market["write"] == [w["path"] for w in done["partitions"]]
             assert (len(market["read"]), market["state"]) == (done["files_opened"], str(state))
+            origins = [inputs_of(local_place(Path(w["path"]))) or [] for w in done["partitions"]]
+            assert {str(lake / one.key) for inputs in origins for one in inputs} == set(market["read"])
+        assert done["files_opened"] == done["files_needed"] > 0
     assert silver(tmp_path / "b") == {key: rows for key, rows in silver(tmp_path / "a").items() if "BTC" in key}
     back = run(
         *hourly, "--hour", 14, "--set", "etl.channels.orderbook.processor_options.ofi_levels=3", cwd=tmp_path, code=1

@@ -33,8 +33,11 @@ LATER = FakeClock(T0 + 4 * HOUR)
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
-    """A lake to whose hours features were appended a segment at a time, each from the state after the one before."""
-    base = tmp_path / "lake"
+    return append_lake(tmp_path / "lake")
+
+
+def append_lake(base: Path) -> Path:
+    """Return a lake to one hour of which features were appended, a segment at a time."""
     for piece in range(3):
         write_bronze(base, "trades", trades(T0 + piece * 900 * S, 60, 10 * S, seed=piece), journal=piece)
         appended = OutputConfig(base, mode="append")
