@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.end_to_end.test_etl import run
+from tests.end_to_end.commands import run
 from tests.unit.etl.core.test_merging import append_lake, files, rows
 
 

@@ -12,7 +12,7 @@ import pytest
 from daedalus.storage.base import Storage
 from daedalus.storage.clouds import S3Storage
 from daedalus.testing.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
-from tests.end_to_end.test_etl import run
+from tests.end_to_end.commands import run
 from tests.unit.etl.core.fed_lake import feed, write_fed
 from tests.unit.etl.core.stateful_lake import silver
 
