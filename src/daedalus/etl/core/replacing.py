@@ -95,6 +95,7 @@ def replace(temp: Path, final: Place, beside: Sequence[Place]) -> None:
         temp.unlink()
     else:
         with held(local.parent):
+            beside = [place for place in beside if place.exists()]
             if beside and exchanged(temp, final, [place.name for place in beside]):
                 return
             publish(temp, local, overwrite=True)
@@ -126,16 +127,17 @@ def exchanged(temp: Path, final: Place, names: Sequence[str]) -> bool:
     (new / local.name).hardlink_to(temp)
     sync_file(temp)
     sync_dir(new)
-    try:
-        exchange(new, local.parent)
-    except StorageError:
+    with held(new):  # so that the next writer waits until the old folder is gone
+        try:
+            exchange(new, local.parent)
+        except StorageError:
+            shutil.rmtree(stage)
+            return False
+        # What another writer has begun meanwhile lies in the old folder; who is listing that should see all of it.
+        _link_others(new, local.parent, left_out)
+        time.sleep(LISTING_S)
+        temp.unlink(missing_ok=True)
         shutil.rmtree(stage)
-        return False
-    # What another writer has begun meanwhile lies in the old folder; who is listing that should see all of it.
-    _link_others(new, local.parent, left_out)
-    time.sleep(LISTING_S)
-    temp.unlink(missing_ok=True)
-    shutil.rmtree(stage)
     return True
 
 
