@@ -1,5 +1,6 @@
 """What a run shows while it goes on."""
 
+import contextlib
 import os
 import pty
 import sys
@@ -9,6 +10,16 @@ import pytest
 from daedalus.cli.etl_run import _Progress
 from daedalus.etl.core.report import Progress
 from daedalus.etl.transforms.base import Market
+
+
+def all_of(near: int) -> str:
+    """Return what was written to a terminal whose other side is closed."""
+    pieces = []
+    with contextlib.suppress(OSError):  # the end, as Linux tells it
+        while piece := os.read(near, 4096):
+            pieces.append(piece)
+    os.close(near)
+    return b"".join(pieces).decode()
 
 
 def test_a_terminal_sees_how_far_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +32,6 @@ def test_a_terminal_sees_how_far_how_fast_and_how_long(monkeypatch: pytest.Monke
             for begun in (1, 2, 3):
                 progress.show(Progress(begun, 4, Market("coinbase", "BTC-USD")))
         monkeypatch.undo()
-        shown = os.read(near, 1 << 16).decode()
-    os.close(near)
+    shown = all_of(near)
     assert "orderbook features coinbase BTC-USD" in shown
     assert "2/4" in shown and "/s " in shown and ":" in shown.rpartition("/s ")[2]
