@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.etl_lake import of_market
 from benchmarks.feature_market import EXCHANGE, ROWS, book_table, trade_table
 from daedalus.config.etl import WatchConfig
 from daedalus.ingestion.writers.encoding import ROW_GROUP_ROWS, parquet_options
-from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS, PartitionKey
+from daedalus.shared.partitioning import PartitionKey
 from daedalus.shared.schemas import arrow_schema
 from daedalus.shared.segment import SegmentName
 from daedalus.storage.base import TEMP_SUFFIX
@@ -127,18 +128,7 @@ def piece(seed: int, symbol: str, number: int) -> dict[str, pa.Table]:
     starts = [0, *books["collected_at"].to_numpy()[step::step], np.iinfo(np.int64).max]
     since, until = np.searchsorted(trades["collected_at"].to_numpy(), starts[number : number + 2])
     tables = {"trades": trades.slice(since, until - since), "orderbook": books.slice(number * step, step)}
-    return {name: _of_market(table, symbol) for name, table in tables.items()}
-
-
-def _of_market(table: pa.Table, symbol: str) -> pa.Table:
-    """Return rows with the names of the market and its partition in them."""
-    key = PartitionKey.of(EXCHANGE, symbol, table["collected_at"][0].as_py())
-    for name, value in {"symbol": symbol, **key.values(DEFAULT_PARTITION_COLUMNS)}.items():
-        at = table.schema.get_field_index(name)
-        if at >= 0:
-            column = pa.repeat(pa.scalar(value, table.schema.field(at).type), table.num_rows)
-            table = table.set_column(at, table.schema.field(at), column)
-    return table
+    return {name: of_market(table, symbol) for name, table in tables.items()}
 
 
 if __name__ == "__main__":
