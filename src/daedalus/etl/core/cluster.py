@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Folder of the output's lake for the states of runs that keep none.
 STATES = "state/dask"
 #: Seconds to wait for the scheduler, and for workers where there are none.
-CONNECT_S = 10.0
+CONNECT_S = 30.0
 WORKERS_S = 60.0
 #: Seconds between two looks at the cluster's health, while nothing comes from it.
 _LOOK_S = 2.0
@@ -179,13 +179,20 @@ class _Health:
                 f"the scheduler at {address} is gone; committed hours stand. With --state-path, the next run goes on "
                 "after them"
             )
-        if self._client.nthreads():
+        if self._has_workers():
             self._seen_at = self._clock.monotonic()
         elif self._clock.monotonic() - self._seen_at > WORKERS_S:
             raise DaedalusError(
-                f"the scheduler at {address} has no workers, for {WORKERS_S:.0f} seconds: start some with `dask worker "
-                f"{address}`"
+                f"the scheduler at {address} has no workers or gives no answer, for {WORKERS_S:.0f} s: start some "
+                f"with `dask worker {address}`"
             )
+
+    def _has_workers(self) -> bool:
+        """Return whether there are workers; a scheduler that is busy may be slow to answer."""
+        try:
+            return bool(self._client.nthreads())
+        except (OSError, TimeoutError):
+            return False
 
 
 @contextlib.contextmanager

@@ -35,6 +35,13 @@ def write_fed(base: Path, whole: Path, symbols: tuple[str, ...] = ("BTC/USD",)) 
     """Write a lake whose hours are several segments each; return their keys, one list a journal, in order of time."""
     for seed, symbol in enumerate(symbols):
         write_market(whole, symbol, seed)
+    journals = cut_lake(whole, base)
+    shutil.rmtree(whole)
+    return journals
+
+
+def cut_lake(whole: Path, base: Path) -> list[list[str]]:
+    """Write a lake again with its hours cut into several segments; return their keys, one list a journal, by time."""
     journals: dict[tuple[str, int], list[str]] = {}
     for path in sorted((whole / READY).rglob("*.parquet")):
         folder = path.parent.relative_to(whole)
@@ -50,7 +57,6 @@ def write_fed(base: Path, whole: Path, symbols: tuple[str, ...] = ("BTC/USD",)) 
             to.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(rows, to, row_group_size=1000)
             journals.setdefault((f"{key.start:%d%H}", piece), []).append(str(to.relative_to(base)))
-    shutil.rmtree(whole)
     return [journals[at] for at in sorted(journals)]
 
 
