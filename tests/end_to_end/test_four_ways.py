@@ -113,6 +113,8 @@ def all_ways(folder: Path, server: S3Server, symbols: tuple[str, ...], hours: in
     assert silver(folder / "dask") == wanted
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_a_few_hours(tmp_path: Path, s3_server: S3Server) -> None:
     all_ways(tmp_path, s3_server, ("BTC/USD",), hours=3, rows=60, seed=2)
 
