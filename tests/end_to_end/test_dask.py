@@ -33,6 +33,8 @@ from tests.unit.etl.core.stateful_lake import CONFIG
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
 HOURS = (0, 1, 2, 4, 5, 6)
+# Starting a cluster takes its time on a busy machine.
+pytestmark = pytest.mark.timeout(400)
 #: Those of `CONFIG`.
 PARAMETERS = {
     "max_levels": 5,
