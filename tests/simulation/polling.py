@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +19,7 @@ import polars as pl
 from daedalus.lake.lake import open_lake
 
 Seen = dict[str, set[tuple[int, str]]]
+TRIES = 5
 KEYS = ("exchange", "symbol", "year", "month", "day", "hour")
 
 
@@ -40,6 +41,14 @@ def through_glob(lake: Path, table: str) -> pl.DataFrame | None:
     return pl.read_parquet(lake / _files(table), hive_partitioning=False) if _is_there(lake, table) else None
 
 
+def again(read: Callable[[Path, str], pl.DataFrame | None], lake: Path, table: str) -> pl.DataFrame | None:
+    """Read; look again after an error: Polars opens a file by its name more than once, and it may be replaced between."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(pl.exceptions.ComputeError, FileNotFoundError):
+            return read(lake, table)
+    return read(lake, table)
+
+
 def _files(table: str) -> str:
     folder = {"bars_60s": "bars/gold/duration=60"}.get(table, f"{table.removesuffix('_features')}/silver")
     return f"processed/coinbase/{folder}/**/*.parquet"
@@ -58,7 +67,7 @@ def main(lake: Path, tables: list[str], columns: tuple[str, ...] | None) -> None
             read = (through_lake, through_glob)[looks % 2]
             looks += 1
             try:
-                frame = read(lake, table)
+                frame = again(read, lake, table)
             except Exception as error:
                 errors.append(f"{read.__name__} {table}: {type(error).__name__} {error}")
                 continue
