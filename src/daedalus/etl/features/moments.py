@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from daedalus.etl.features.base import F64, FLOAT, I64, INT, Arrays, Block, Field, Frame, Run
-from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.jit import kernel, primitive
 from daedalus.etl.features.pairs import add_product, variance, window_pair
 from daedalus.etl.features.streaming import add, enter, ratio, room, window_fields, window_lengths_ns, window_sum
 from daedalus.etl.features.windows import drive
@@ -118,7 +118,8 @@ def _moments(
     last_ts: I64,
     out: F64,
 ) -> int:
-    reaches_back = (outputs[:, 0] == Z).any()
+    mask, windows = len(ring_ts) - 1, len(lengths)
+    mean, var = np.empty(windows), np.empty(windows)
     for i in range(start, len(ts)):
         if not room(ts[i], lengths, ring_ts, head, tails):
             return i
@@ -126,130 +127,106 @@ def _moments(
             last[:] = math.nan
         _add_lives(totals, sums, last, min(ts[i] - last_ts[0], stale_ns) / 1e9)
         slot = enter(ts[i], lengths, ring_ts, ring, head, tails, totals)
-        ring_last[slot, :] = last
+        for s in range(len(last)):
+            ring_last[slot, s] = last[s]
         ring_last_ts[slot] = last_ts[0]
-        if reaches_back:
-            _write(
-                i,
-                ts[i],
-                True,
-                values,
-                lengths,
-                stale_ns,
-                outputs,
-                ring_ts,
-                ring,
-                tails,
-                totals,
-                ring_last,
-                ring_last_ts,
-                out,
-            )
+        for o in range(len(outputs)):
+            kind, s, a, b, c, _ = outputs[o]
+            if kind == Z:
+                _mean_and_variance(tails, mask, ring, totals, a, b, c, mean, var)
+                for w in range(windows):
+                    out[o * windows + w, i] = ratio(values[s, i] - mean[w], math.sqrt(var[w]))
         for c in range(len(sums)):
             _add_row(totals, c, sums[c, 1], values[sums[c, 0], i])
-        last[:] = values[:, i]
+        for s in range(len(last)):
+            last[s] = values[s, i]
         last_ts[0] = ts[i]
-        _write(
-            i,
-            ts[i],
-            False,
-            values,
-            lengths,
-            stale_ns,
-            outputs,
-            ring_ts,
-            ring,
-            tails,
-            totals,
-            ring_last,
-            ring_last_ts,
-            out,
-        )
+        worked_out = -1
+        for o in range(len(outputs)):
+            kind, s, a, b, c, d = outputs[o]
+            base = o * windows
+            if kind == MEAN:
+                for w in range(windows):
+                    oldest = tails[w] & mask
+                    out[base + w, i] = ratio(window_sum(totals, ring, oldest, b), window_sum(totals, ring, oldest, a))
+            elif kind == SAME_SIGN:
+                x = values[s, i]
+                own = b if x > 0.0 else (c if x < 0.0 else d)
+                for w in range(windows):
+                    oldest = tails[w] & mask
+                    same = ratio(window_sum(totals, ring, oldest, own), window_sum(totals, ring, oldest, a))
+                    out[base + w, i] = math.nan if math.isnan(x) else same
+            elif kind == TIME_WEIGHTED:
+                for w in range(windows):
+                    begin = ts[i] - lengths[w]
+                    oldest = tails[w] & mask
+                    out[base + w, i] = _lived(
+                        begin, stale_ns, s, oldest, a, b, ring_ts, ring, totals, ring_last, ring_last_ts
+                    )
+            elif kind != Z:
+                if worked_out != s:
+                    _mean_and_variance(tails, mask, ring, totals, a, b, c, mean, var)
+                    worked_out = s
+                _write(kind, mean, var, out, base, i)
     return len(ts)
 
 
-@kernel
+@primitive
 def _add_lives(totals: F64, sums: I64, last: F64, life: float) -> None:
     """Add how long the values of the row before have lived."""
     for c in range(len(sums)):
         before = last[sums[c, 0]]
-        if not math.isnan(before) and sums[c, 1] == _LIFE_VALUE:
-            add(totals, c, before * life)
-        elif not math.isnan(before) and sums[c, 1] == _LIFE:
-            add(totals, c, life)
+        known = not math.isnan(before)
+        if sums[c, 1] == _LIFE_VALUE:
+            add(totals, c, before * life if known else 0.0)
+        elif sums[c, 1] == _LIFE:
+            add(totals, c, life if known else 0.0)
 
 
-@kernel
+@primitive
 def _add_row(totals: F64, c: int, kind: int, value: float) -> None:
     """Add what a sum of that kind takes of a row's value; null adds nothing."""
-    if math.isnan(value):
-        return
     if kind == _COUNT:
-        add(totals, c, 1.0)
+        add(totals, c, 0.0 if math.isnan(value) else 1.0)
     elif kind == _VALUE:
         add(totals, c, value)
     elif kind == _SQUARE:
         add_product(totals, c, value, value)
-    elif (kind == _ABOVE and value > 0.0) or (kind == _BELOW and value < 0.0) or (kind == _ZERO and value == 0.0):
-        add(totals, c, 1.0)
+    elif kind == _ABOVE:
+        add(totals, c, 1.0 if value > 0.0 else 0.0)
+    elif kind == _BELOW:
+        add(totals, c, 1.0 if value < 0.0 else 0.0)
+    elif kind == _ZERO:
+        add(totals, c, 1.0 if value == 0.0 else 0.0)
 
 
-@kernel
-def _write(
-    i: int,
-    now: int,
-    before: bool,
-    values: F64,
-    lengths: I64,
-    stale_ns: int,
-    outputs: I64,
-    ring_ts: I64,
-    ring: F64,
-    tails: I64,
-    totals: F64,
-    ring_last: F64,
-    ring_last_ts: I64,
-    out: F64,
+@primitive
+def _mean_and_variance(
+    tails: I64, mask: int, ring: F64, totals: F64, a: int, b: int, c: int, mean: F64, var: F64
 ) -> None:
-    """Write the columns that look at the rows before the current one only, or the others."""
-    windows = len(lengths)
-    for o in range(len(outputs)):
-        kind, series, a, b, c, d = outputs[o]
-        if (kind == Z) != before:
-            continue
-        x = values[series, i]
-        for w in range(windows):
-            slot = tails[w] & (len(ring) - 1)
-            if kind == TIME_WEIGHTED:
-                value = _lived(
-                    now - lengths[w], stale_ns, series, slot, a, b, ring_ts, ring, totals, ring_last, ring_last_ts
-                )
-            elif kind == SAME_SIGN:
-                own = b if x > 0.0 else (c if x < 0.0 else d)
-                same = math.nan if math.isnan(x) else window_sum(totals, ring, slot, own)
-                value = ratio(same, window_sum(totals, ring, slot, a))
-            else:
-                value = _moment(kind, x, slot, a, b, c, ring, totals)
-            out[o * windows + w, i] = value
+    """Work out every window from its count, sum and sum of squares in columns `a`, `b` and `c`."""
+    for w in range(len(tails)):
+        oldest = tails[w] & mask
+        n = window_sum(totals, ring, oldest, a)
+        total, total_low = window_pair(totals, ring, oldest, b)
+        squares, squares_low = window_pair(totals, ring, oldest, c)
+        mean[w] = ratio(total + total_low, n)
+        var[w] = variance(n, squares, squares_low, total, total_low, totals[0, c])
 
 
-@kernel
-def _moment(kind: int, x: float, slot: int, a: int, b: int, c: int, ring: F64, totals: F64) -> float:
-    n = window_sum(totals, ring, slot, a)
-    total, total_low = window_pair(totals, ring, slot, b)
-    mean = ratio(total + total_low, n)
-    if kind == MEAN:
-        return mean
-    squares, squares_low = window_pair(totals, ring, slot, c)
-    var = variance(n, squares, squares_low, total, total_low, totals[0, c])
-    if kind == VAR:
-        return var
-    if kind == STD:
-        return math.sqrt(var)
-    return ratio(math.sqrt(var), mean) if kind == CV else ratio(x - mean, math.sqrt(var))
+@primitive
+def _write(kind: int, mean: F64, var: F64, out: F64, base: int, i: int) -> None:
+    """Write what mean and variance of the windows give."""
+    for w in range(len(mean)):
+        if kind == VAR:
+            out[base + w, i] = var[w]
+        elif kind == STD:
+            out[base + w, i] = math.sqrt(var[w])
+        else:
+            out[base + w, i] = ratio(math.sqrt(var[w]), mean[w])
 
 
-@kernel
+@primitive
 def _lived(
     begin: int,
     stale_ns: int,
@@ -265,10 +242,9 @@ def _lived(
 ) -> float:
     """Return the time-weighted mean since `begin` (W8): whole lives in the window and the one that reaches into it."""
     lived, weighted = window_sum(totals, ring, slot, a), window_sum(totals, ring, slot, b)
-    value = ring_last[slot, series]
-    end = min(ring_ts[slot], ring_last_ts[slot] + stale_ns)
-    inside = (end - max(begin, ring_last_ts[slot])) / 1e9
-    if inside > 0.0 and not math.isnan(value):
-        lived += inside
-        weighted += value * inside
-    return ratio(weighted, lived)
+    value, since = ring_last[slot, series], ring_last_ts[slot]
+    end = ring_ts[slot] if ring_ts[slot] < since + stale_ns else since + stale_ns
+    inside = (end - (begin if begin > since else since)) / 1e9
+    reaches = (inside > 0.0) & (value == value)
+    part = inside if reaches else 0.0
+    return ratio(weighted + (value * part if reaches else 0.0), lived + part)

@@ -31,9 +31,9 @@ def product(a: float, b: float) -> tuple[float, float]:
 @primitive
 def add_product(totals: F64, c: int, a: float, b: float) -> None:
     """Add a * b, exactly, to the total of column `c`; null adds nothing."""
-    if abs(a) <= SUMMABLE_MAX and abs(b) <= SUMMABLE_MAX:
-        high, low = product(a, b)
-        totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], high, low)
+    known = (abs(a) <= SUMMABLE_MAX) & (abs(b) <= SUMMABLE_MAX)
+    high, low = product(a if known else 0.0, b if known else 0.0)
+    totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], high, low)
 
 
 @primitive
@@ -55,19 +55,18 @@ def centred(n: float, xy: float, xy_low: float, x: float, x_low: float, y: float
     return value + value_low
 
 
-@kernel
+@primitive
 def is_nothing(deviation: float, squares: float, running: float) -> bool:
     """Return whether a centred sum of squares is rounding, given the raw one and the running total of the squares."""
-    return deviation <= max(NOTHING * squares, _NOTHING_OF_TOTAL * abs(running))
+    return (deviation <= NOTHING * squares) | (deviation <= _NOTHING_OF_TOTAL * abs(running))
 
 
 @primitive
 def variance(n: float, squares: float, squares_low: float, total: float, total_low: float, running: float) -> float:
     """Return the unbiased variance from sums over n rows; null for fewer than 2 (N3). `running`: as in `is_nothing`."""
-    if n < 2.0:
-        return math.nan
     m2 = centred(n, squares, squares_low, total, total_low, total, total_low)
-    return 0.0 if is_nothing(m2, squares, running) else m2 / (n - 1.0)
+    value = 0.0 if is_nothing(m2, squares, running) else m2 / (n - 1.0)
+    return value if n >= 2.0 else math.nan
 
 
 @kernel

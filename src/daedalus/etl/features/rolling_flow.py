@@ -80,6 +80,7 @@ def _rolling_flow(
             out[windows + w, i] = flow
             out[2 * windows + w, i] = ratio(flow, window_sum(totals, ring, slot, 2) / rows)
             out[3 * windows + w, i] = rows / (lengths[w] / 1e9)
-            out[4 * windows + w, i] = min(1.0, (ts[i] - first[0]) / lengths[w])
+            coverage = (ts[i] - first[0]) / lengths[w]
+            out[4 * windows + w, i] = coverage if coverage < 1.0 else 1.0
             counts[w, i] = rows
     return len(ts)

@@ -4,7 +4,7 @@ import math
 
 from daedalus.etl.features.base import F64, FLOAT, I64, INT, Arrays, Block, Family, Field, Frame, Run
 from daedalus.etl.features.config import FeatureConfig
-from daedalus.etl.features.jit import kernel
+from daedalus.etl.features.jit import kernel, primitive
 from daedalus.etl.features.streaming import add, enter, log_ratio, window_fields, window_lengths_ns, window_sum
 from daedalus.etl.features.windows import drive
 from daedalus.shared.schemas import Column
@@ -88,7 +88,8 @@ def _rolling_returns(
         for w in range(windows):
             oldest = tails[w] & mask
             before = as_of(ts[i] - lengths[w], oldest, staleness_ns, ring_mid, ring_mid_ts)
-            rv, moved = max(0.0, window_sum(totals, ring, oldest, 0)), log_ratio(mid[i], before)
+            total, moved = window_sum(totals, ring, oldest, 0), log_ratio(mid[i], before)
+            rv = total if total > 0.0 else 0.0
             out[w, i] = rv
             out[windows + w, i] = math.sqrt(rv)
             out[2 * windows + w, i] = moved
@@ -96,7 +97,7 @@ def _rolling_returns(
     return len(ts)
 
 
-@kernel
+@primitive
 def note_mid(slot: int, now: int, mid: float, ring_mid: F64, ring_mid_ts: I64, known_mid: F64, known_ts: I64) -> None:
     """Note the mid known before the row of that slot, then let the row's own in."""
     ring_mid[slot], ring_mid_ts[slot] = known_mid[0], known_ts[0]
@@ -104,8 +105,8 @@ def note_mid(slot: int, now: int, mid: float, ring_mid: F64, ring_mid_ts: I64, k
         known_mid[0], known_ts[0] = mid, now
 
 
-@kernel
+@primitive
 def as_of(when: int, slot: int, staleness_ns: int, ring_mid: F64, ring_mid_ts: I64) -> float:
     """Return the last mid known just before a row of the ring, null if there is none or it is older than the limit."""
-    known = ring_mid[slot] > 0.0 and when - ring_mid_ts[slot] <= staleness_ns
+    known = (ring_mid[slot] > 0.0) & (when - ring_mid_ts[slot] <= staleness_ns)
     return ring_mid[slot] if known else math.nan

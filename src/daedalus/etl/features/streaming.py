@@ -97,8 +97,8 @@ def room(now: int, lengths: I64, ring_ts: I64, head: I64, tails: I64) -> bool:
 @primitive
 def add(totals: F64, c: int, value: float) -> None:
     """Add the current row's value to the total of column `c`; null adds nothing (N2)."""
-    if abs(value) <= SUMMABLE_MAX:
-        totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], value, 0.0)
+    summed = value if abs(value) <= SUMMABLE_MAX else 0.0
+    totals[0, c], totals[1, c] = plus(totals[0, c], totals[1, c], summed, 0.0)
 
 
 @primitive
