@@ -21,7 +21,6 @@ from benchmarks.measure import memory_kib
 from daedalus.etl.features.chunks import book_chunk, trade_chunk
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.etl.transforms.orderbook import COMPUTE_ROWS
 
 BOOK_COLUMNS = ["collected_at", "timestamp", "nonce", "bids", "asks"]
 TRADE_COLUMNS = ["collected_at", "timestamp", "side", "price", "amount"]
@@ -47,8 +46,8 @@ def compute(features: FeatureSet, folder: Path, hours: int) -> Iterator[pa.Recor
     state = features.new_state()
     for books, deals in read_hours(folder, hours):
         book, trades = book_chunk(books, features.config.max_levels), trade_chunk(deals)
-        for start in range(0, len(book), COMPUTE_ROWS):
-            part = book.rows(start, min(start + COMPUTE_ROWS, len(book)))
+        for start in range(0, len(book), features.chunk_rows):
+            part = book.rows(start, min(start + features.chunk_rows, len(book)))
             first, last = np.searchsorted(trades.collected_at, (_before(book, start), part.collected_at[-1]), "right")
             state, outputs = features.apply(state, part, trades.rows(int(first), int(last)))
             yield features.to_arrow(outputs)

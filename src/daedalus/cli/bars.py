@@ -60,7 +60,7 @@ def bars(
     With --engine dask each market is a task on a cluster; --input and --output are places that all its machines see.
 
     Exit codes: 0 done; 1 a market failed (the others are done); 2 the settings or flags are wrong, or nothing matches;
-    130 interrupted.
+    130 interrupted, 143 ended by SIGTERM.
     """
     running = RunOptions(dry_run, debug, as_json, None, workers, engine, scheduler)
     settings = etl.load_settings(config, overrides, input, output, debug)

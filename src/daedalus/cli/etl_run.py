@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from daedalus.storage.base import Place
 
 EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
+#: Ended by a signal: 130 after Ctrl-C, 143 after SIGTERM.
+EXIT_SIGNAL = 128
 #: Without a terminal, progress is a log line that often at most, seconds.
 LOG_INTERVAL_S = 10.0
 
@@ -103,7 +104,14 @@ def _interruptible(
     """
     import signal
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    number = int(signal.SIGINT)
+
+    def end(asked: int, _: object) -> None:
+        nonlocal number
+        number = asked
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         if options.scheduler is not None:
             from daedalus.etl.core.cluster import run_on_dask
@@ -115,8 +123,14 @@ def _interruptible(
             return run_markets(make, chosen, options.workers, options.limit, show)
         return make(on_progress=show).run(chosen, options.limit)
     except KeyboardInterrupt:
-        typer.echo("interrupted: finished partitions are kept, no half ones are left; run it again to go on", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        typer.echo(
+            "interrupted: finished partitions are kept, no half ones are left; with --state-path, run it again to go "
+            "on after them",
+            err=True,
+        )
+        raise typer.Exit(EXIT_SIGNAL + number) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _trace(error: BaseException) -> None:

@@ -186,7 +186,7 @@ _COMMON = """
     --state-path if there is one, are then places that all its machines see.
 
     Exit codes: 0 done; 1 a market failed or something was skipped (the others are done); 2 the settings or flags are
-    wrong, or nothing matches; 130 interrupted.
+    wrong, or nothing matches; 130 interrupted, 143 ended by SIGTERM.
     """
 
 orderbook = _command(

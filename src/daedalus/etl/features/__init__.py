@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from daedalus.etl.features.live import FeatureEngine
     from daedalus.etl.features.orderbook import extract_structural_features
     from daedalus.etl.features.state import State
-    from daedalus.etl.features.state_file import load_state, save_state
     from daedalus.etl.features.stateful import StatefulFeatureProcessor, compute_rolling_features
     from daedalus.etl.features.tickers import TickerChunk, ticker_chunk
 
@@ -31,8 +30,6 @@ __all__ = [
     "extract_structural_features",
     "gap_moments",
     "gap_resets",
-    "load_state",
-    "save_state",
     "ticker_chunk",
     "trade_chunk",
 ]
@@ -51,8 +48,6 @@ _HOME = {
     "extract_structural_features": "orderbook",
     "gap_moments": "chunks",
     "gap_resets": "chunks",
-    "load_state": "state_file",
-    "save_state": "state_file",
     "ticker_chunk": "tickers",
     "trade_chunk": "chunks",
 }

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+#: Of the bits of a float64 that is infinite or NaN, those of the exponent are all ones.
 _EXPONENT = 0x7FF0 << 48
+_ALL = -1
 
 
 def schema_of(columns: "Iterable[Column]", fingerprint: str) -> pa.Schema:
@@ -30,9 +32,9 @@ def record_batch(outputs: Outputs, schema: pa.Schema) -> pa.RecordBatch:
     """Return the outputs as a record batch that shares their memory; values that are not finite are null."""
     rows = outputs.rows
     parts = {
-        "float64": _Matrix(outputs.f64, *_finite(outputs.f64.view(np.int64), rows)),
-        "int64": _Matrix(outputs.i64, *_other_than(outputs.i64, rows, NULL_INT)),
-        "int8": _Matrix(outputs.i8, *_other_than(outputs.i8, rows, NULL_INT8)),
+        "float64": _Matrix(outputs.f64, *_present(outputs.f64.view(np.int64), rows, _EXPONENT, _EXPONENT)),
+        "int64": _Matrix(outputs.i64, *_present(outputs.i64, rows, _ALL, NULL_INT)),
+        "int8": _Matrix(outputs.i8, *_present(outputs.i8, rows, _ALL, NULL_INT8)),
     }
     arrays = []
     for name, kind in zip(schema.names, schema.types, strict=True):
@@ -44,7 +46,7 @@ def record_batch(outputs: Outputs, schema: pa.Schema) -> pa.RecordBatch:
 class _Matrix:
     """The columns of one dtype as Arrow buffers."""
 
-    def __init__(self, values: AnyArray, bits: npt.NDArray[np.uint8], nulls: I64) -> None:
+    def __init__(self, values: AnyArray, bits: npt.NDArray[np.uint64], nulls: I64) -> None:
         self._values, self._bits = pa.py_buffer(values), pa.py_buffer(bits)
         self._stride, self._bits_stride = values.strides[0], bits.strides[0]
         self.nulls: list[int] = nulls.tolist()
@@ -57,34 +59,23 @@ class _Matrix:
 
 
 @kernel
-def _finite(matrix: I64, rows: int) -> tuple[npt.NDArray[np.uint8], I64]:
-    """Return Arrow's bitmap of every column and how many nulls it has; `matrix` holds the bits of float64.
+def _present(matrix: AnyArray, rows: int, mask: int, null: int) -> tuple[npt.NDArray[np.uint64], I64]:
+    """Return Arrow's bitmap of every column and how many nulls it has: values that are `null` in the bits of `mask`.
 
-    A bit per value, least significant first, 1 where it is there: where the exponent is not all ones.
+    A bit per value, least significant first, 1 where it is there.
     """
-    bits, nulls = np.zeros((len(matrix), (rows + 63) // 64 * 8), np.uint8), np.zeros(len(matrix), np.int64)
+    bits, nulls = np.empty((len(matrix), (rows + 63) // 64), np.uint64), np.zeros(len(matrix), np.int64)
     for c in range(len(matrix)):
-        for start in range(0, rows, 64):
-            stop, missing = min(start + 64, rows), 0
+        for word in range(bits.shape[1]):
+            start, missing = 64 * word, 0
+            stop = min(start + 64, rows)
             for i in range(start, stop):
-                missing += (matrix[c, i] & _EXPONENT) == _EXPONENT
+                missing += (matrix[c, i] & mask) == null
             nulls[c] += missing
-            if missing == 0:
-                bits[c, start // 8 : start // 8 + 8] = 255
-            elif missing < stop - start:
+            bits[c, word] = 0 if missing == stop - start else ~np.uint64(0)
+            if 0 < missing < stop - start:
+                there = np.uint64(0)
                 for i in range(start, stop):
-                    there = (matrix[c, i] & _EXPONENT) != _EXPONENT
-                    bits[c, i // 8] |= np.uint8(there) << np.uint8(i % 8)
-    return bits, nulls
-
-
-@kernel
-def _other_than(matrix: AnyArray, rows: int, null: int) -> tuple[npt.NDArray[np.uint8], I64]:
-    """Return the same, of values other than the sentinel."""
-    bits, nulls = np.zeros((len(matrix), (rows + 63) // 64 * 8), np.uint8), np.zeros(len(matrix), np.int64)
-    for c in range(len(matrix)):
-        for i in range(rows):
-            there = matrix[c, i] != null
-            nulls[c] += not there
-            bits[c, i // 8] |= np.uint8(there) << np.uint8(i % 8)
+                    there |= np.uint64((matrix[c, i] & mask) != null) << np.uint64(i - start)
+                bits[c, word] = there
     return bits, nulls

@@ -32,6 +32,9 @@ from daedalus.shared.schemas import Column
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Outputs of one chunk take so much memory: what is larger the allocator fetches anew, zeroed, for every chunk.
+CHUNK_BYTES = 24 << 20
+CHUNK_ROWS_MAX = 8192
 #: Version of what is common to all families (order, resets, visibility of trades).
 STREAM_VERSION = 3
 _STREAM_FIELDS: dict[Table, tuple[Field, ...]] = {
@@ -161,6 +164,11 @@ class FeatureSet:
     def sees_tickers(self) -> bool:
         """Whether tickers beside the rows change a column."""
         return self.table == "ticker" or any(family.name == "ticker_quote" for family in self.families)
+
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows are best handed to `apply` at a time; the numbers do not depend on it."""
+        return max(1, min(CHUNK_ROWS_MAX, CHUNK_BYTES // (8 * self._plan.counts["float64"] + 1)))
 
     @cached_property
     def replays(self) -> bool:

@@ -97,6 +97,13 @@ class FeatureEngine:
         Of which events there are rows: "orderbook", "trades" or "ticker". Hand it the events of the other streams too;
         for rows of several kinds make an engine for each.
 
+    Attributes
+    ----------
+    states
+        By market. To keep them over a restart: `daedalus.etl.utils.live_state`.
+    resets
+        Markets whose next book is a first row (S2).
+
     Examples
     --------
     >>> from daedalus.shared.events import pack_levels
@@ -110,7 +117,7 @@ class FeatureEngine:
     def __init__(self, config: FeatureConfig, table: Table = "orderbook") -> None:
         self.features = FeatureSet(config, table=table)
         self.states: dict[Market, State] = {}
-        self._resets: set[Market] = set()
+        self.resets: set[Market] = set()
         self._one_rows: dict[Market, OneRow] = {}
 
     def update(self, events: Iterable[Event]) -> list[FeatureRows]:
@@ -147,10 +154,10 @@ class FeatureEngine:
         one = self._one_rows.get(market)
         if one is None or one.state is not state:
             one = self._one_rows[market] = OneRow(self.features, state)
-        outputs = one.apply(book, market in self._resets)
+        outputs = one.apply(book, market in self.resets)
         if outputs is None:
             return None
-        self._resets.discard(market)
+        self.resets.discard(market)
         return [FeatureRows(market, outputs, self.features)] if outputs.rows else []
 
     def _by_market(self, events: Iterable[Event]) -> dict[Market, Passed]:
@@ -160,11 +167,11 @@ class FeatureEngine:
             market = Market(event.exchange, event.symbol)
             if isinstance(event, Gap) and event.channel in (ALL, "orderbook"):
                 known = {*self.states, *groups}
-                self._resets |= {m for m in known if m == market or (market.symbol, market.exchange) == (ALL, m[0])}
+                self.resets |= {m for m in known if m == market or (market.symbol, market.exchange) == (ALL, m[0])}
             elif isinstance(event, BookSnapshot | Trade | Ticker):
-                groups.setdefault(market, Passed()).take(event, market in self._resets)
+                groups.setdefault(market, Passed()).take(event, market in self.resets)
                 if isinstance(event, BookSnapshot):
-                    self._resets.discard(market)
+                    self.resets.discard(market)
         return groups
 
 

@@ -2,6 +2,11 @@
 
 Numba's dispatcher spends about 0.2 us on every array argument of every call; for one row at a time that is most of the
 time. Here the calls of one row are recorded once, and repeated without it: the same machine code, the same memory.
+
+What makes that safe. Numba's engine never frees code while the process lives, and a program holds on to the kernels
+that it calls and to its own library. Whoever runs it keeps the recorded arguments. How Numba passes arguments is not
+part of its public interface: a program is refused (`UnknownConventionError`) where what the compiler declares is not
+what `table_of` writes, and rows are then computed the ordinary way.
 """
 
 import ctypes
@@ -21,6 +26,10 @@ _INT64 = ir.IntType(64)
 _FAILED = -1
 
 
+class UnknownConventionError(Exception):
+    """Numba passes arguments in a way that is not known here."""
+
+
 class Program:
     """Machine code that makes a sequence of calls; their arguments come from a table, see `table_of`.
 
@@ -28,6 +37,11 @@ class Program:
     ----------
     calls
         Calls that were made before, so that their kernels are compiled.
+
+    Raises
+    ------
+    UnknownConventionError
+        If kernels take their arguments in another form than `table_of` gives them.
     """
 
     @global_compiler_lock
@@ -91,14 +105,34 @@ class _Compiled(NamedTuple):
     address: int
     type: ir.FunctionType
     returns: bool
+    # What owns the machine code.
+    library: object
 
 
 def _compiled(call: Call) -> _Compiled:
-    result = call.function.overloads[_kinds(call)]  # type: ignore[attr-defined]
-    address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-    convention = cpu_target.target_context.call_conv
-    kind = convention.get_function_type(result.fndesc.restype, result.fndesc.argtypes)
-    return _Compiled(address, kind, call.result is not None)
+    try:
+        result = call.function.overloads[_kinds(call)]  # type: ignore[attr-defined]
+        address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        convention = cpu_target.target_context.call_conv
+        kind = convention.get_function_type(result.fndesc.restype, result.fndesc.argtypes)
+    except (AttributeError, KeyError) as error:
+        raise UnknownConventionError(f"{call.function}: {error!r}") from error
+    wanted = [_is_pointer(k) for k in kind.args[2:]]
+    given = [is_pointer for arg in call.args for is_pointer in _pointers(arg)]
+    if not address or wanted != given:
+        raise UnknownConventionError(f"{call.function} takes {', '.join(str(k) for k in kind.args)}")
+    return _Compiled(address, kind, call.result is not None, result.library)
+
+
+def _is_pointer(kind: ir.Type) -> bool:
+    return isinstance(kind, ir.PointerType)
+
+
+def _pointers(arg: object) -> list[bool]:
+    """Return which of an argument's cells are addresses."""
+    if isinstance(arg, np.ndarray):
+        return [True, True, False, False, True, *[False] * (2 * arg.ndim)]
+    return [False]
 
 
 def _write_body(function: ir.Function, kernels: Sequence[_Compiled]) -> None:

@@ -3,6 +3,8 @@
 The same kernels on the same state: the numbers are those of `FeatureSet.apply`, to the bit, at a tenth of the cost.
 """
 
+import logging
+
 import numpy as np
 
 from daedalus.etl.features import stream
@@ -11,13 +13,14 @@ from daedalus.etl.features.calls import Call, Caller, Recorder, directly
 from daedalus.etl.features.chunks import NO_TRADES, BookChunk
 from daedalus.etl.features.cleaning import clean_side
 from daedalus.etl.features.engine import FeatureSet
-from daedalus.etl.features.native import Program, signature_of, table_of
+from daedalus.etl.features.native import Program, UnknownConventionError, signature_of, table_of
 from daedalus.etl.features.state import State
 from daedalus.etl.features.tickers import NO_TICKERS
 from daedalus.shared.events import LEVEL, BookSnapshot
 
 #: A side with more levels than this goes the ordinary way.
 LEVELS_MAX = 1024
+_LOG = logging.getLogger(__name__)
 _PROGRAMS: dict[tuple[object, ...], Program] = {}
 
 
@@ -35,6 +38,7 @@ class OneRow:
     def __init__(self, features: FeatureSet, state: State) -> None:
         self.features, self.state = features, state
         self.is_checked = False
+        self._is_refused = False
         self._input = _Input()
         self._replay: _Replay | None = None
 
@@ -73,9 +77,17 @@ class OneRow:
             self.features.run(self.state, frame, number)
             owners += [number] * (len(recorder.calls) - len(owners))
         frame.call = directly
-        replay = _Replay(self.features, self.state, frame, recorder.calls, owners, rings)
-        if frame.rows == 1 and replay.is_current(self.state):
-            self._replay = replay
+        if frame.rows == 1 and not self._is_refused:
+            try:
+                replay = _Replay(self.features, self.state, frame, recorder.calls, owners, rings)
+                self._replay = replay if replay.is_current(self.state) else None
+            except UnknownConventionError as error:
+                self._is_refused = True
+                _LOG.warning(
+                    "rows by themselves take longer than they should: %s; install a version of Numba that "
+                    "this version of Daedalus was tested with",
+                    error,
+                )
         return frame.outputs.copy()
 
 

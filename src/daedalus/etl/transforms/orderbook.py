@@ -18,8 +18,6 @@ from daedalus.shared.errors import ConfigError
 VERSION = 1
 """Version of the silver schema beyond the features, which have their own fingerprint."""
 CHANNEL = "orderbook"
-COMPUTE_ROWS = 8192
-"""Rows computed at once: the outputs of more would neither stay in the cache nor, in large sets, in little memory."""
 
 _TRADES = bronze_schema("trades", "collected_at", "trade_id", "timestamp", "side", "price", "amount")
 
@@ -105,7 +103,7 @@ class _OrderbookFold(EngineFold):
     def run(self, streams: Streams) -> Iterator[Rows]:
         self._resets.learn(streams["gaps"])
         trades, tickers = Trailing(streams["trades"], _TRADES), Trailing(streams.get("ticker", iter(())), TICKERS)
-        for table in _pieces(streams[CHANNEL]):
+        for table in _pieces(streams[CHANNEL], self.features.chunk_rows):
             received = table["collected_at"].to_numpy()
             book = book_chunk(table, self.features.config.max_levels, self._resets.flags(received))
             last = int(received[-1])
@@ -124,8 +122,8 @@ class _OrderbookFold(EngineFold):
         return super().to_bytes()
 
 
-def _pieces(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Cut tables into pieces of at most `COMPUTE_ROWS`."""
+def _pieces(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Cut tables into pieces of at most so many rows."""
     for table in tables:
-        for start in range(0, table.num_rows, COMPUTE_ROWS):
-            yield table.slice(start, COMPUTE_ROWS)
+        for start in range(0, table.num_rows, rows):
+            yield table.slice(start, rows)

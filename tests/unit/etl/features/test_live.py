@@ -1,10 +1,8 @@
-"""The live face and the state file: the same numbers as batch, whatever the hand-over, and states that are refused."""
+"""The live face: the same numbers as batch, whatever the hand-over."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +11,7 @@ import pytest
 from daedalus.etl.features.config import FeatureConfig
 from daedalus.etl.features.engine import FeatureSet
 from daedalus.etl.features.live import FeatureEngine, Market
-from daedalus.etl.features.state_file import load_state, save_state
 from daedalus.etl.features.stateful import StatefulFeatureProcessor
-from daedalus.shared.errors import StateError
 from daedalus.shared.events import ALL, BookSnapshot, Event, Gap, Trade
 from tests.references.markets import Deal, Row, book, book_events, random_deals, random_rows, trade_events, trades
 
@@ -83,41 +79,3 @@ def test_record_by_record_with_a_restart() -> None:
             processor = StatefulFeatureProcessor(CONFIG)
             processor.set_state(data)
     assert got == batch(rows, deals).to_pylist()
-
-
-def test_a_state_comes_back_from_its_file(tmp_path: Path) -> None:
-    rows, deals = market(4)
-    stream, path = events(rows, deals), tmp_path / "state" / "btc-usd_orderbook.json"
-    engine = FeatureEngine(CONFIG)
-    parts = [made.features for made in engine.update(stream[:50])]
-    save_state(path, engine.features, engine.states[MARKET], *MARKET)
-    save_state(path, engine.features, engine.states[MARKET], *MARKET)
-    later = FeatureEngine(CONFIG)
-    state = load_state(path, later.features, *MARKET)
-    assert state is not None
-    later.states[MARKET] = state
-    parts += [made.features for made in later.update(stream[50:])]
-    assert pa.Table.from_batches(parts).combine_chunks().equals(pa.Table.from_batches([batch(rows, deals)]))
-    assert len(list(path.parent.iterdir())) == 2
-
-
-def test_states_that_cannot_be_used_are_refused_with_the_reason(tmp_path: Path) -> None:
-    features, path = FeatureSet(CONFIG), tmp_path / "state.json"
-    assert load_state(path, features, *MARKET) is None
-    save_state(path, features, features.new_state(), *MARKET)
-    with pytest.raises(StateError, match="is the state of sandbox BTC-USD, not of sandbox ETH-USD"):
-        load_state(path, features, "sandbox", "ETH-USD")
-    with pytest.raises(StateError, match="another configuration"):
-        load_state(path, FeatureSet(FeatureConfig()), *MARKET)
-    head = json.loads(path.read_text())
-    body = tmp_path / head["file"]
-    data = body.read_bytes()
-    body.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(StateError, match="damaged"):
-        load_state(path, features, *MARKET)
-    body.unlink()
-    with pytest.raises(StateError, match="missing"):
-        load_state(path, features, *MARKET)
-    path.write_text("{}")
-    with pytest.raises(StateError, match="is not a feature state"):
-        load_state(path, features, *MARKET)
