@@ -72,10 +72,12 @@ def _present(matrix: AnyArray, rows: int, mask: int, null: int) -> tuple[npt.NDA
             for i in range(start, stop):
                 missing += (matrix[c, i] & mask) == null
             nulls[c] += missing
-            bits[c, word] = 0 if missing == stop - start else ~np.uint64(0)
-            if 0 < missing < stop - start:
-                there = np.uint64(0)
+            # Whole numbers without sign all along: mixed with others they would become floats.
+            there = np.uint64(0)
+            if missing == 0:
+                there = ~there
+            elif missing < stop - start:
                 for i in range(start, stop):
                     there |= np.uint64((matrix[c, i] & mask) != null) << np.uint64(i - start)
-                bits[c, word] = there
+            bits[c, word] = there
     return bits, nulls
