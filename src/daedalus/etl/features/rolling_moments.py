@@ -62,7 +62,7 @@ def _declare(
     columns = moment_columns(moments, config.horizons)
     params = {"staleness_ns": config.staleness_ns}
     replays = series is depth_series
-    return Family(name, 2, doc, columns, run, needs, fields, params, core, standard, replays)
+    return Family(name, 3, doc, columns, run, needs, fields, params, core, standard, replays)
 
 
 def spread_moments(config: FeatureConfig) -> Family | None:
