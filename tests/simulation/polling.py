@@ -42,7 +42,7 @@ def through_glob(lake: Path, table: str) -> pl.DataFrame | None:
 
 
 def again(read: Callable[[Path, str], pl.DataFrame | None], lake: Path, table: str) -> pl.DataFrame | None:
-    """Read; look again after an error: Polars opens a file by its name more than once, and it may be replaced between."""
+    """Read; look again after an error: Polars opens a file by name more than once, and it may be replaced between."""
     for _ in range(TRIES - 1):
         with contextlib.suppress(pl.exceptions.ComputeError, FileNotFoundError):
             return read(lake, table)
