@@ -162,7 +162,7 @@ def test_a_forecast_is_what_is_read_and_written(lake: Path, tmp_path: Path) -> N
     runner = StatefulOrderbookRunner(CONFIG, InputConfig(lake), OutputConfig(tmp_path), state_path=state)
     [foreseen] = runner.forecast(FilterSpec(symbol="BTC-USD"))
     before = state.read_bytes()
-    assert foreseen.state == state
+    assert foreseen.state is not None and foreseen.state.local_path == state
     report = runner.run(FilterSpec(symbol="BTC-USD"))
     assert before != state.read_bytes()
     assert [str(w.path) for w in report.written] == [str(path) for path in foreseen.targets]
