@@ -16,6 +16,8 @@ from typing import Any
 LEVELS = 8
 OKX_SYMBOL, OKX_ID = "BTC/USDT", "BTC-USDT"
 COINBASE_SYMBOL, COINBASE_ID = "BTC/USD", "BTC-USD"
+#: Pause after the snapshot, so that clients have handed it on, and count, before the updates come.
+SETTLE_S = 0.3
 NOW_MS = int(time.time() * 1000)
 
 
@@ -93,8 +95,10 @@ async def _until_stopped(pipe: Connection, frames: dict[str, list[str]]) -> None
         if first != "bare":
             await ws.send_str(json.dumps(_answer(exchange)))
         with contextlib.suppress(ConnectionError):
-            for frame in frames[exchange]:
+            for number, frame in enumerate(frames[exchange]):
                 await ws.send_str(frame)
+                if not number:
+                    await asyncio.sleep(SETTLE_S)
             async for _ in ws:
                 pass
         return ws
