@@ -93,6 +93,19 @@ def test_hours_one_by_one_give_the_bars_of_one_go(lake: Path, tmp_path: Path) ->
         assert rows(tmp_path / GOLD / f"duration={duration}").equals(whole)
 
 
+def test_bars_of_one_channel_alone(lake: Path, tmp_path: Path) -> None:
+    whole = rows(lake / GOLD / "duration=60").filter(symbol="BTC-USD")
+    for channel, own, others in (("trades", "volume", "n_updates"), ("orderbook", "n_updates", "volume")):
+        arguments = ["--input", lake, "--output", tmp_path / channel, "--durations", 60, "--channel", channel]
+        run("bars", *arguments, "--symbol", "BTC/USD", cwd=tmp_path)
+        alone = rows(tmp_path / channel / GOLD / "duration=60")
+        assert alone[others].sum() == 0
+        both = whole.join(alone, on="bar_start", suffix="_alone")
+        assert both.height > 1
+        assert both[own].equals(both[f"{own}_alone"], check_names=False)
+    assert "--channel one of them" in run("bars", "--base-dir", lake, "--channel", "l2", cwd=tmp_path, code=2).stderr
+
+
 def test_the_script_does_the_same(lake: Path, tmp_path: Path) -> None:
     done = script(
         "run_orderbook_features.py", "--input", lake, "--output", tmp_path, "--symbol", "ETH-USD", cwd=tmp_path

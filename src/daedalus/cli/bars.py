@@ -23,6 +23,10 @@ def bars(
             help="Also bars by trades, such as tick-100, volume-5, dollar-1e6 or tick_imbalance; may be repeated.",
         ),
     ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option("--channel", help="orderbook or trades: make bars of it alone; default: of both."),
+    ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Also the bar in which the recording ends.")] = False,
     input: etl.InputOption = None,
     output: etl.OutputOption = None,
@@ -72,6 +76,8 @@ def bars(
     options = bar_options(settings)
     if event_bars:
         options["event_bars"] = event_bars
+    if channel:
+        options["channels"] = channel
     if durations is not None:
         options["durations"] = parse_durations(durations)
     transform = functools.partial(BarAggregationTransform, **options, partial=partial, silver=_silver_columns(settings))

@@ -22,6 +22,8 @@ from daedalus.shared.schemas import Column, arrow_schema
 VERSION = 3
 """Grows when the meaning of a column changes."""
 DURATION_MAX_S = 86_400
+CHANNELS = ("orderbook", "trades")
+"""What bars are made of."""
 BUFFER_BARS = 8192
 
 R = TypeVar("R", BookRows, TradeRows)
@@ -90,11 +92,13 @@ class BarAggregationTransform:
         A mid older than this is not carried into a bar.
     silver
         The feature columns that silver has; what is made of others is null. None: all that bars use.
+    channels
+        What bars are made of: the order book's features, trades, or both. Columns of the other are null or zero.
 
     Raises
     ------
     ConfigError
-        If there is no bar to make, or one is out of range or named twice.
+        If there is no bar to make, one is out of range or named twice, or nothing to make them of.
     """
 
     name = "bars"
@@ -110,7 +114,10 @@ class BarAggregationTransform:
         partial: bool = False,
         max_state_staleness_seconds: float = 300.0,
         silver: Collection[str] | None = None,
+        channels: Collection[str] = CHANNELS,
     ) -> None:
+        if not channels or not set(channels) <= set(CHANNELS):
+            raise ConfigError(f"bars are made of {' and '.join(CHANNELS)}: --channel one of them, or leave it out")
         if not durations and not event_bars:
             raise ConfigError("no bars to make: give whole seconds, such as --durations 1,60, or --event-bars tick-100")
         for duration in durations:
@@ -123,9 +130,12 @@ class BarAggregationTransform:
         self._staleness = round(max_state_staleness_seconds * NS_PER_SECOND)
         self._durations = tuple(durations)
         self._book, self._levels = _book_schema(silver)
-        self.inputs: tuple[Input, ...] = (
+        sources = (
             Input("features", "silver", "orderbook", self._book, leads=True),
             Input("trades", "bronze", "trades", _TRADES, leads=True),
+        )
+        self.inputs: tuple[Input, ...] = (
+            *(source for source in sources if source.channel in channels),
             Input("gaps", "bronze", "gaps", _LEDGER, with_all=True),
         )
         self.outputs: tuple[Output, ...] = (
@@ -136,8 +146,8 @@ class BarAggregationTransform:
     def run(self, market: Market, streams: Streams) -> Iterator[Rows]:
         """Fold the streams of a market; see `base.Transform`."""
         gaps = GapIntervals(streams["gaps"])
-        book = _Source(streams["features"], self._book_rows, self._book)
-        trades = _Source(streams["trades"], _trade_rows, _TRADES)
+        book = _Source(streams.get("features", iter(())), self._book_rows, self._book)
+        trades = _Source(streams.get("trades", iter(())), _trade_rows, _TRADES)
         deals = DealFold(self._staleness)
         folds = self._folds(market, gaps)
         while book.refill() | trades.refill():
