@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 
-from daedalus.cli import stores, sync_options, wiring
+from daedalus.cli import monitoring, stores, sync_options, wiring
 from daedalus.config.config import DaedalusConfig, load_config
 from daedalus.config.keys import Key
 from daedalus.shared.errors import ConfigError
@@ -39,6 +39,7 @@ FUNCTIONS = {
         for name in STORES
     ],
     "watch": lambda c: [wiring.watch_options(c, is_local) for is_local in (True, False)],
+    "monitoring": monitoring.monitoring_options,
     "state": wiring.state_dir,
     "logs": wiring.logging_options,
 }
