@@ -15,6 +15,8 @@ from daedalus.shared.errors import DaedalusError
 
 #: Seconds that a worker is given to put away what it is writing.
 _END_PATIENCE_S = 10.0
+#: A worker with nothing to do ends by itself when its pipe is closed.
+_IDLE_PATIENCE_S = 0.2
 
 
 def run_markets(
@@ -111,8 +113,10 @@ class _Pool:
 
     def end(self) -> None:
         """End the workers; one that is in the middle of a partition gives it up."""
-        for pipe, process in self._workers.items():
+        for pipe in self._workers:
             pipe.close()
+        for process in self._workers.values():
+            process.join(_IDLE_PATIENCE_S)
             process.terminate()
         for process in self._workers.values():
             process.join(_END_PATIENCE_S)
@@ -142,7 +146,7 @@ def _work(pipe: Connection, make: MakeExecutor, chosen: FilterSpec, limit: int |
                 answer = error
             pipe.send(answer)
     except (EOFError, BrokenPipeError):
-        return
+        ending.is_over = True
     except BaseException:
         # An interruption may come out as whatever error it caused on its way.
         if not ending.is_asked:
@@ -152,8 +156,9 @@ def _work(pipe: Connection, make: MakeExecutor, chosen: FilterSpec, limit: int |
 class _Ending:
     """The handler of SIGTERM: what is being written is given up, as after Ctrl-C."""
 
-    is_asked = False
+    is_asked = is_over = False
 
     def __call__(self, *_: object) -> None:
         self.is_asked = True
-        raise KeyboardInterrupt
+        if not self.is_over:
+            raise KeyboardInterrupt
