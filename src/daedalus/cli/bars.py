@@ -74,10 +74,7 @@ def bars(
     from daedalus.etl.transforms.bars import BarAggregationTransform
 
     options = bar_options(settings)
-    if event_bars:
-        options["event_bars"] = event_bars
-    if channel:
-        options["channels"] = channel
+    options |= {name: value for name, value in (("event_bars", event_bars), ("channels", channel)) if value}
     if durations is not None:
         options["durations"] = parse_durations(durations)
     transform = functools.partial(BarAggregationTransform, **options, partial=partial, silver=_silver_columns(settings))
