@@ -52,6 +52,15 @@ def test_of_things_without_ids_as_many_alike_as_the_richer_side_had():
     assert handover.merge(OLD, [*nameless, trade(None)]) == [trade(None)]
 
 
+def test_a_book_stays_in_order_when_batches_come_late():
+    handover = make()
+    assert handover.merge(OLD, [delta(8), book(8), delta(9), book(9)]) == [delta(8), book(8), delta(9), book(9)]
+    late = [delta(5, whole=True), book(5), delta(7), book(7), delta(12), book(12)]
+    told = [delta(10, whole=True), book(10), delta(11), book(11), delta(12), book(12)]
+    assert handover.merge(NEW, late) == told
+    assert handover.merge(NEW, [book(3, "B"), delta(13)]) == [book(3, "B"), delta(13)]
+
+
 def test_a_book_changes_hands_with_the_new_ones_snapshot():
     handover = make()
     assert handover.merge(NEW, [delta(1), book(1)]) == []

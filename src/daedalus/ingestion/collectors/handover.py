@@ -3,6 +3,8 @@
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
+import msgspec
+
 from daedalus.ingestion.collectors.base import Stream
 from daedalus.ingestion.collectors.seen_trades import SeenTrades
 from daedalus.shared.clock import NS_PER_SECOND
@@ -23,6 +25,10 @@ class Handover:
     A trade is recorded once, by its id. Of tickers, and of trades without ids, as many alike are recorded as the richer
     connection brought. A book comes from the old one until the new one has brought it whole, and from the new one from
     then on. Frames are recorded of both, each under its own connection.
+
+    Batches of two connections may be handed over in another order than they were received in. So that rows in the order
+    of `collected_at` make the book that was seen, what the new connection tells of a book that the old one had told
+    later news of is stamped just after that: some ms later than it was received, at the handover only.
 
     Parameters
     ----------
@@ -48,6 +54,8 @@ class Handover:
         self._counts: dict[Hashable, list[int]] = {_content(ticker): [1, 0] for ticker in tickers.values()}
         self.switched: dict[str, int] = {}
         self._live: dict[Stream, int] = {}
+        self._told: dict[str, int] = {}
+        self._stamps: dict[tuple[str, int], int] = {}
 
     def torn(self) -> set[str]:
         """Return the symbols whose `l2` rows no longer follow from those of the old connection."""
@@ -80,7 +88,21 @@ class Handover:
 
     def merge(self, side: Side, events: Sequence[Event]) -> list[Event]:
         """Return what is to be recorded of a batch of one side."""
-        return [event for event in events if self._passes(side, event)]
+        return [self._in_order(side, event) for event in events if self._passes(side, event)]
+
+    def _in_order(self, side: Side, event: Event) -> Event:
+        """Return an event with a stamp that is not before what was recorded of its book."""
+        if not isinstance(event, BookDelta | BookSnapshot):
+            return event
+        symbol, at = event.symbol, event.collected_at
+        if side == OLD:
+            self._told[symbol] = max(at, self._told.get(symbol, at))
+        elif at <= self._told.get(symbol, -1):
+            stamp = self._stamps.get((symbol, at))
+            if stamp is None:
+                stamp = self._stamps[symbol, at] = self._told[symbol] = self._told[symbol] + 1
+            return msgspec.structs.replace(event, collected_at=stamp)
+        return event
 
     def _passes(self, side: Side, event: Event) -> bool:
         match event:
