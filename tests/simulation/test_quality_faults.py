@@ -99,7 +99,8 @@ def check(base, happened):
         gaps = gaps.join(mine, on=gaps.columns, how="anti", nulls_equal=True)
     assert gaps.is_empty(), gaps.rows()
     summary = found.summary().filter(pl.col("channel") != "ALL")
-    assert summary.select(pl.col("crossed", "outliers", "stale", "duplicates", "out_of_order").sum()).row(0) == (0,) * 5
+    # Not `out_of_order`: trades that were missed are recorded when they come, perhaps after newer ones.
+    assert summary.select(pl.col("crossed", "outliers", "stale", "duplicates").sum()).row(0) == (0,) * 4
 
 
 async def test_every_injected_fault_is_found_with_its_cause_and_no_other(tmp_path):
