@@ -6,7 +6,7 @@ set -eu
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
-# lock FILE WHAT COMMENT...: pin WHAT (--all-extras or --group NAME) into FILE.
+# lock FILE WHAT COMMENT [OPTION...]: pin what uv makes of WHAT into FILE, which begins with COMMENT.
 lock() {
     out=$1 what=$2 comment=$3
     shift 3

@@ -15,7 +15,7 @@ from daedalus.shared.errors import DaedalusError
 
 #: Seconds that a worker is given to put away what it is writing.
 _END_PATIENCE_S = 10.0
-#: A worker with nothing to do ends by itself when its pipe is closed.
+#: Workers with nothing to do end by themselves when their pipes are closed; all of them together get so long.
 _IDLE_PATIENCE_S = 0.2
 
 
@@ -116,7 +116,7 @@ class _Pool:
         for pipe in self._workers:
             pipe.close()
         for process in self._workers.values():
-            process.join(_IDLE_PATIENCE_S)
+            process.join(_IDLE_PATIENCE_S / len(self._workers))
             process.terminate()
         for process in self._workers.values():
             process.join(_END_PATIENCE_S)
