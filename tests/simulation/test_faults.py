@@ -21,7 +21,7 @@ from tests.simulation.scenes import Recorded, stop_after
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
 
-async def record(base, faults, *, seconds=6.0, rate=60.0, stall=1.0, max_frame_mb=64.0):
+async def record(base, faults, *, seconds=6.0, rate=60.0, stall=1.0):
     """Record a faulty synthetic market for a while; return what the server says it did and what was counted."""
     async with SandboxServer("coinbase", SyntheticSource(PRODUCTS, seed=5, rate=rate), faults=faults) as server:
         collector = CoinbaseCollector(
@@ -29,7 +29,6 @@ async def record(base, faults, *, seconds=6.0, rate=60.0, stall=1.0, max_frame_m
             url=server.url,
             orderbook_interval_ms=0,
             stall_timeout_seconds=stall,
-            max_frame_mb=max_frame_mb,
         )
         pipeline = IngestionPipeline(
             source="coinbase",
@@ -85,7 +84,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     scenes = {name: partial(record, faults=faults) for name, (faults, _) in CASES.items()}
-    scenes["oversized"] = partial(record, faults=["oversized@2x1:3000000"], max_frame_mb=2)
+    scenes["oversized"] = partial(record, faults=["oversized@2x1:73400320"])
     scenes["none"] = partial(record, faults=[])
     return Recorded(tmp_path_factory.mktemp("faults"), scenes)
 
@@ -102,7 +101,7 @@ def test_whatever_happens_is_recorded_or_entered(recorded, name):
     assert unfinished(base) == [] and stats.dropped == 0
 
 
-def test_an_oversized_frame_costs_the_connection_and_names_the_setting(recorded):
+def test_a_frame_of_70_mb_costs_the_connection_and_names_the_setting(recorded):
     server, _, _ = recorded.outcome("oversized")
     base = recorded.folder("oversized")
     details = read_channel(base, "gaps").filter(pl.col("reason") == "disconnect")["detail"]

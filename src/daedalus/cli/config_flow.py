@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,6 @@ from daedalus.shared.errors import DaedalusError
 if TYPE_CHECKING:
     from daedalus.config.config import DaedalusConfig
 
-SOURCE = "coinbase"
 _WIDTH = 30
 #: An hour to show paths with.
 _HOUR = {"year": 2025, "month": 6, "day": 19, "hour": 14, "date": "2025-06-19"}
@@ -20,6 +21,28 @@ _HOUR = {"year": 2025, "month": 6, "day": 19, "hour": 14, "date": "2025-06-19"}
 _WRITERS = {"parquet": "StreamingParquetWriter", "ndjson": "LogWriter"}
 
 
+@dataclass(frozen=True)
+class _Market:
+    """What of an exchange is shown as an example: its first symbol, and the channels that are recorded of it."""
+
+    source: str
+    exchange: str
+    symbol: str
+    channels: Sequence[str]
+
+
+def _markets(config: "DaedalusConfig") -> list[_Market]:
+    """Return one market of each exchange; Coinbase's when the settings choose none."""
+    coinbase, made = config.coinbase, list[_Market]()
+    if coinbase.symbols or not config.ccxt.exchanges:
+        symbol = (coinbase.symbols or ["BTC-USD"])[0]
+        made = [_Market("coinbase", coinbase.exchange, symbol, coinbase.channels)]
+    for name, entry in config.ccxt.exchanges.items():
+        symbols = [symbol for chosen in entry.channels.values() for symbol in chosen if "*" not in symbol]
+        made.append(_Market("ccxt", entry.exchange or name, (symbols or ["BTC/USD"])[0], entry.record))
+    return made
+
+
 def render_flow(config: "DaedalusConfig") -> str:
     """Return the flow of valid settings with the values that count. Secrets are hidden."""
     from daedalus.cli import wiring
@@ -27,7 +50,7 @@ def render_flow(config: "DaedalusConfig") -> str:
     # What cannot run is reported by `flow_faults`; the rest of the flow is shown all the same.
     parts = [
         ("1. Settings", _settings(config)),
-        ("2. Collector: CoinbaseCollector, websocket frames to Events", _collector(config)),
+        *_collectors(config),
         ("3. Queue: IngestionPipeline", _rows(wiring.pipeline_options(config))),
         (f"4. Writer: {_WRITERS[config.ingestion.raw_format]}, Events to segments (bronze)", _writer(config)),
         ("5. Processors: segments to features (silver) and bars (gold)", _processors(config)),
@@ -54,16 +77,33 @@ def _settings(config: "DaedalusConfig") -> list[str]:
     return lines if changed else [*lines, "every key has its default"]
 
 
-def _collector(config: "DaedalusConfig") -> list[str]:
+def _collectors(config: "DaedalusConfig") -> list[tuple[str, list[str]]]:
     from daedalus.cli import wiring
+
+    parts = []
+    if config.coinbase.symbols or not config.ccxt.exchanges:
+        size = config.coinbase.symbols_per_connection
+        number = -(-len(config.coinbase.symbols) // size)
+        lines = _rows(_hidden(wiring.collector_options(config)))
+        lines.append(f"{'connections':<{_WIDTH}} {number} (up to {size} symbols each)")
+        parts.append(("2. Collector: CoinbaseCollector, websocket frames to Events", lines))
+    try:
+        exchanges = wiring.ccxt_options(config)
+    except DaedalusError as error:
+        return [*parts, ("2. Collector: CcxtCollector", [str(error)])]
+    for name, options in exchanges.items():
+        parts.append(
+            (f"2. Collector: CcxtCollector of {name}, CCXT's frames and books to Events", _rows(_hidden(options)))
+        )
+    return parts
+
+
+def _hidden(options: Mapping[str, object]) -> dict[str, object]:
+    """Return a collector's arguments without its secrets; what `options` of an exchange hold may be one."""
     from daedalus.config.describe import HIDDEN
 
-    options = wiring.collector_options(config)
-    for name in ("api_key", "api_secret"):
-        options[name] = None if options[name] is None else HIDDEN
-    size = config.coinbase.symbols_per_connection
-    number = -(-len(config.coinbase.symbols) // size)
-    return [*_rows(options), f"{'connections':<{_WIDTH}} {number} (up to {size} symbols each)"]
+    secret = ("api_key", "api_secret", "password", "options")
+    return {name: HIDDEN if name in secret and value else value for name, value in options.items()}
 
 
 def _writer(config: "DaedalusConfig") -> list[str]:
@@ -71,40 +111,46 @@ def _writer(config: "DaedalusConfig") -> list[str]:
 
     try:
         lines = _rows({"raw_format": config.ingestion.raw_format, **wiring.writer_options(config)})
-        root = wiring.recording_path(config, SOURCE)
+        roots = {market.source: wiring.recording_path(config, market.source) for market in _markets(config)}
     except DaedalusError as error:
         return [str(error)]
     columns = config.ingestion.partition_by
     paths = [
-        root / channel / _partition(config, columns) / f"segment_....{config.ingestion.raw_format}"
-        for channel in config.coinbase.channels
+        roots[market.source] / channel / _partition(market, columns) / f"segment_....{config.ingestion.raw_format}"
+        for market in _markets(config)
+        for channel in market.channels
     ]
     return lines + [f"-> {path}" for path in paths]
 
 
-def _partition(config: "DaedalusConfig", columns: Sequence[str]) -> str:
+def _partition(market: _Market, columns: Sequence[str]) -> str:
     from daedalus.shared.partitioning import build_partition_path
 
-    symbol = (config.coinbase.symbols or ["BTC-USD"])[0]
-    return build_partition_path({**_HOUR, "exchange": config.coinbase.exchange, "symbol": symbol}, columns)
+    return build_partition_path({**_HOUR, "exchange": market.exchange, "symbol": market.symbol}, columns)
 
 
 def _processors(config: "DaedalusConfig") -> list[str]:
-    from daedalus.cli import wiring
-
     try:
-        paths = wiring.etl_paths(config, SOURCE)
-        tables = {name: wiring.output_options(config, SOURCE, name)["partition_cols"] for name in wiring.TABLES}
-        bars = wiring.output_options(config, SOURCE, "bars")["partition_cols"]
+        # Of the exchanges of one source, the first.
+        markets = {market.source: market for market in reversed(_markets(config))}
+        return [line for market in reversed(markets.values()) for line in _outputs(config, market)]
     except DaedalusError as error:
         return [str(error)]
+
+
+def _outputs(config: "DaedalusConfig", market: _Market) -> list[str]:
+    from daedalus.cli import wiring
+
+    paths = wiring.etl_paths(config, market.source)
+    tables = {name: wiring.output_options(config, market.source, name)["partition_cols"] for name in wiring.TABLES}
+    bars = wiring.output_options(config, market.source, "bars")["partition_cols"]
     channels = config.etl.channels
     lines = [f"reads {paths.bronze}/{{channel}}, keeps state in {paths.state}"]
     for name, columns in tables.items():
-        where = paths.silver[name] / _partition(config, columns)
+        where = paths.silver[name] / _partition(market, columns)
         lines.append(f"{name} {_switch(getattr(channels, name).enabled)} -> {where}")
     for duration in config.etl.channels.orderbook.processor_options.bar_durations:
-        where = paths.gold / f"duration={duration}" / _partition(config, bars)
+        where = paths.gold / f"duration={duration}" / _partition(market, bars)
         lines.append(f"bars {duration:>5} s {_switch(channels.bars.enabled)} -> {where}")
     return lines
 
@@ -128,7 +174,11 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
     from daedalus.cli import wiring
 
     faults = wiring.unusable(config)
-    for work in (lambda: wiring.source_options(config, SOURCE), lambda: wiring.feature_columns(config)):
+    chosen = wiring.sources(config) or ["coinbase"]
+    for work in (
+        *(partial(wiring.source_options, config, source) for source in chosen),
+        partial(wiring.feature_columns, config),
+    ):
         try:
             work()
         except DaedalusError as error:
@@ -136,7 +186,7 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
     if not wiring.unusable(config):
         places = {
             "storage.ingestion_storage": wiring.writer_options(config)["base_dir"],
-            "storage.etl_storage_output": wiring.output_options(config, SOURCE, "orderbook")["base_dir"],
+            "storage.etl_storage_output": wiring.output_options(config, chosen[0], "orderbook")["base_dir"],
             "storage.paths.state_dir": wiring.state_dir(config),
         }
         # Whether an object store takes what it is given is told by the first request, not by looking.

@@ -287,6 +287,7 @@ def unusable(config: "DaedalusConfig") -> list[str]:
     """Return everything that this version cannot act on, in words; empty when all can run."""
     checks: list[Callable[[], object]] = [partial(_check_format, config), partial(_local, config, "ingestion_storage")]
     checks += [partial(open_store, config, name) for name in ("etl_storage_input", "etl_storage_output")]
+    checks += [partial(_check_exchange, config, name) for name in config.ccxt.exchanges]
     found: list[str] = []
     for check in checks:
         try:
@@ -301,6 +302,16 @@ def _check_format(config: "DaedalusConfig") -> None:
     if ingestion.raw_format == "ndjson" and ingestion.parquet_compression not in ("zstd", "none"):
         words = f"{ingestion.parquet_compression} is not for ndjson; set zstd or none"
         raise _refused(config, words, "ingestion", "parquet_compression")
+
+
+def _check_exchange(config: "DaedalusConfig", name: str) -> None:
+    from daedalus.ingestion.collectors.ccxt_collector import known_exchange
+
+    try:
+        known_exchange(name)
+    except ConfigError as error:
+        origin = config.origins.of(("ccxt", "exchanges", name))
+        raise ConfigError(f"{origin}: {error}" if origin else str(error)) from None
 
 
 def _local(config: "DaedalusConfig", name: str) -> Path:

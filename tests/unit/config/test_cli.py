@@ -29,6 +29,7 @@ ccxt:
   exchanges:
     kraken:
       api_key: kraken-hush
+      channels: {{watchTrades: [BTC/USD]}}
       options: {{note: option-hush, deep: [option-hush], limit: 5}}
 """
 
@@ -170,11 +171,37 @@ def test_flow_shows_every_stage() -> None:
     assert not Path("data").exists()
 
 
+def test_flow_shows_the_exchanges_of_ccxt() -> None:
+    kraken = "kraken: {channels: {watchTrades: ['*/USD', ETH/USD]}, record: [trades, frames], options: {a: hush}}"
+    okx = "okx: {exchange: my-okx, channels: {watchOrderBook: [BTC/USDT]}, record: [l2]}"
+    result = run("flow", "--config", write(f"ccxt: {{exchanges: {{{kraken}, {okx}}}}}"))
+    assert result.exit_code == 0, result.output
+    for words in (
+        "CcxtCollector of kraken",
+        "CcxtCollector of okx",
+        "channels                       {watchTrades: ['*/USD', ETH/USD]}",
+        "-> data/raw/ready/ccxt/frames/exchange=kraken/symbol=ETH-USD/",
+        "-> data/raw/ready/ccxt/l2/exchange=my-okx/symbol=BTC-USDT/",
+        "-> data/processed/ccxt/trades/silver/exchange=kraken/symbol=ETH-USD/",
+    ):
+        assert words in result.stdout
+    assert "hush" not in result.stdout and "coinbase" not in result.stdout.lower()
+
+
+def test_an_unknown_exchange_is_named_with_its_line_and_the_nearest_ones() -> None:
+    result = run("check", "--config", write("ccxt:\n  exchanges:\n    okxx: {channels: {watchTrades: [BTC/USDT]}}"))
+    assert result.exit_code == 2 or result.exception is not None
+    told = str(result.exception)
+    assert "c.yaml:3: ccxt.exchanges.okxx: CCXT knows no such exchange; did you mean okx" in told
+
+
 def test_flow_fails_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cases = {
         "{}": "nothing to record: coinbase.symbols is empty; set it in c.yaml",
         "coinbse: {}": "c.yaml:1: coinbse: unknown key; did you mean coinbase?",
+        "ccxt: {exchanges: {okxx: {channels: {watchTrades: [BTC/USDT]}}}}": "okxx: CCXT knows no such exchange",
+        "ccxt: {exchanges: {okx: {channels: {}}}}": "is empty: name methods and symbols",
         "storage: {base_dir: file/lake}": "storage.ingestion_storage: file/lake cannot be a directory",
     }
     if Path("/proc/self").exists():

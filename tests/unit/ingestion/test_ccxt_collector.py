@@ -283,10 +283,11 @@ async def test_silence_is_a_stall():
     assert ended.value.reason == "stall"
 
 
-async def test_a_frame_that_is_too_long_says_so():
-    async with OkxServer(script_of(snapshot("BTC-USDT"), "x" * 3_000_000)).running() as server:
+@pytest.mark.parametrize(("mb", "options"), [(3, {"max_frame_mb": 2}), (70, {})])
+async def test_a_frame_that_is_too_long_says_so(mb, options):
+    async with OkxServer(script_of(snapshot("BTC-USDT"), "x" * (mb << 20))).running() as server:
         with pytest.raises(TransientCollectorError, match="longer than max_frame_mb"):
-            await record(collector(server, channels=BTC, max_frame_mb=2), lambda e: False)
+            await record(collector(server, channels=BTC, **options), lambda e: False)
 
 
 async def test_a_dead_exchange_is_transient():
