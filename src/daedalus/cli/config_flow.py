@@ -1,7 +1,7 @@
 """The way of the settings, as text: file, collectors, queue, writer, processors, features; and what would stop it."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -175,10 +175,8 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
 
     faults = wiring.unusable(config)
     chosen = wiring.sources(config) or ["coinbase"]
-    for work in (
-        *(partial(wiring.source_options, config, source) for source in chosen),
-        partial(wiring.feature_columns, config),
-    ):
+    works: list[Callable[[], object]] = [partial(wiring.source_options, config, source) for source in chosen]
+    for work in [*works, partial(wiring.feature_columns, config)]:
         try:
             work()
         except DaedalusError as error:
