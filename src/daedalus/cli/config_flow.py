@@ -176,7 +176,8 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
     faults = wiring.unusable(config)
     chosen = wiring.sources(config) or ["coinbase"]
     works: list[Callable[[], object]] = [partial(wiring.source_options, config, source) for source in chosen]
-    for work in [*works, partial(wiring.feature_columns, config)]:
+    works.append(partial(wiring.feature_columns, config))
+    for work in works:
         try:
             work()
         except DaedalusError as error:
