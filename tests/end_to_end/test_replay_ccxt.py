@@ -13,16 +13,15 @@ from typer.testing import CliRunner
 from daedalus.cli import replay_frames as command
 from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
 from daedalus.ingestion.collectors.rotation import RotatingCollector
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.orchestrators.replaying import ReplayOptions, RowOptions, replay_frames
 from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.journal import SealOptions
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS
 from daedalus.testing.invariants import assert_books_are_true
 from daedalus.testing.lake import read_channel, unfinished
+from tests.simulation.scenes import quick_pipeline
 
 CHANNELS = ("ticker", "trades", "l2", "orderbook")
 SEAL = SealOptions(tuple(DEFAULT_PARTITION_COLUMNS), 1 << 20, "zstd", 1)
@@ -46,15 +45,7 @@ def collector(exchange_id, server, interval_ms=0, record=(*CHANNELS, "frames"), 
 
 async def record(base, collectors, is_enough):
     """Record until it is enough, and stop in order."""
-    pipeline = IngestionPipeline(
-        source="ccxt",
-        collectors=collectors,
-        writer=StreamingParquetWriter(base_dir=base, source="ccxt"),
-        flush_interval_seconds=0.3,
-        reconnect_delay_seconds=0.05,
-        reconnect_delay_max_seconds=0.2,
-        rng=random.Random(1),
-    )
+    pipeline = quick_pipeline(base, collectors, source="ccxt")
     stop = asyncio.Event()
     running = asyncio.create_task(pipeline.run(stop))
     for _ in range(900):

@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -19,18 +18,17 @@ from typer.testing import CliRunner
 from daedalus.cli import replay_frames as command
 from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
 from daedalus.ingestion.collectors.rotation import RotatingCollector
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
 from daedalus.ingestion.orchestrators.part_writer import PartWriter
 from daedalus.ingestion.orchestrators.replaying import ReplayOptions, RowOptions, replay_frames
 from daedalus.ingestion.writers.base import RawPaths
 from daedalus.ingestion.writers.journal import SealOptions
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer, in_thread
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.errors import ConfigError, NotFoundError
 from daedalus.shared.events import Frame
 from daedalus.shared.partitioning import DEFAULT_PARTITION_COLUMNS
 from daedalus.testing.lake import read_channel, unfinished
+from tests.simulation.scenes import quick_pipeline
 
 CHANNELS = ("ticker", "trades", "l2", "orderbook")
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -56,15 +54,7 @@ async def record(base, faults, seconds=2.0, channels=(*CHANNELS, "frames"), rota
             collectors = [RotatingCollector(one, after_s=rotate_s, linger_s=0.3) for one in make]
         else:
             collectors = [one() for one in make]
-        pipeline = IngestionPipeline(
-            source="coinbase",
-            collectors=collectors,
-            writer=StreamingParquetWriter(base_dir=base, source="coinbase"),
-            flush_interval_seconds=0.3,
-            reconnect_delay_seconds=0.05,
-            reconnect_delay_max_seconds=0.2,
-            rng=random.Random(1),
-        )
+        pipeline = quick_pipeline(base, collectors)
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(seconds, stop.set)
         await pipeline.run(stop)

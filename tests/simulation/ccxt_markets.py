@@ -1,19 +1,16 @@
 """Sandboxes that the real CCXT client is recorded from, and exchanges among them that forget what they were asked."""
 
 import asyncio
-import random
 from contextlib import asynccontextmanager
 
 from daedalus.ingestion.collectors.ccxt_collector import CcxtCollector
 from daedalus.ingestion.collectors.pace import HostPaces, Limits
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.registry import protocol
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.sandbox.updates import LevelChanges, TickerTick, TradeTick
 from daedalus.shared.clock import SystemClock
-from tests.simulation.scenes import stop_after
+from tests.simulation.scenes import quick_pipeline, stop_after
 
 FAST = Limits(connects_per_s=100, messages_per_s=400)
 EXCHANGES = ("binance", "okx", "kraken")
@@ -77,15 +74,7 @@ def ccxt_makes(name, server, paces, **options):
 
 async def record(base, collector, seconds, *meddling, is_done=lambda: True):
     """Record for so long, and until it is done; `meddling` are coroutines that run beside it and that it waits for."""
-    pipeline = IngestionPipeline(
-        source="ccxt",
-        collectors=[collector],
-        writer=StreamingParquetWriter(base_dir=base, source="ccxt"),
-        flush_interval_seconds=0.3,
-        reconnect_delay_seconds=0.05,
-        reconnect_delay_max_seconds=0.2,
-        rng=random.Random(1),
-    )
+    pipeline = quick_pipeline(base, [collector], source="ccxt")
     stop = asyncio.Event()
     tasks = [asyncio.create_task(one) for one in meddling]
     ending = asyncio.create_task(stop_after(stop, seconds, lambda: is_done() and all(task.done() for task in tasks)))

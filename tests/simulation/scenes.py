@@ -1,13 +1,31 @@
 """Recordings of several markets at the same time: most of what one takes is waiting."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from daedalus.ingestion.collectors.base import Collector
+from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
+from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
+
 Scene = Callable[[Path], Awaitable[Any]]
 PATIENCE_S = 60.0
+
+
+def quick_pipeline(base: Path, collectors: Sequence[Collector], source: str = "coinbase") -> IngestionPipeline:
+    """Return a recorder that flushes and connects again soon, with seeded jitter."""
+    return IngestionPipeline(
+        source=source,
+        collectors=collectors,
+        writer=StreamingParquetWriter(base_dir=base, source=source),
+        flush_interval_seconds=0.3,
+        reconnect_delay_seconds=0.05,
+        reconnect_delay_max_seconds=0.2,
+        rng=random.Random(1),
+    )
 
 
 async def stop_after(stop: asyncio.Event, seconds: float, is_done: Callable[[], bool]) -> None:

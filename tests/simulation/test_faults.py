@@ -1,7 +1,6 @@
 """A real server that misbehaves: whatever it sent is in a segment or inside an interval of the ledger."""
 
 import asyncio
-import random
 import re
 from functools import partial
 
@@ -9,14 +8,12 @@ import polars as pl
 import pytest
 
 from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.testing import invariants
 from daedalus.testing.invariants import assert_trades_are_whole
 from daedalus.testing.lake import read_channel, unfinished
-from tests.simulation.scenes import Recorded, stop_after
+from tests.simulation.scenes import Recorded, quick_pipeline, stop_after
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
@@ -30,15 +27,7 @@ async def record(base, faults, *, seconds=6.0, rate=60.0, stall=1.0):
             orderbook_interval_ms=0,
             stall_timeout_seconds=stall,
         )
-        pipeline = IngestionPipeline(
-            source="coinbase",
-            collectors=[collector],
-            writer=StreamingParquetWriter(base_dir=base, source="coinbase"),
-            flush_interval_seconds=0.3,
-            reconnect_delay_seconds=0.05,
-            reconnect_delay_max_seconds=0.2,
-            rng=random.Random(1),
-        )
+        pipeline = quick_pipeline(base, [collector])
         stop = asyncio.Event()
         ending = asyncio.create_task(stop_after(stop, seconds, lambda: has_happened(server, faults)))
         stats = await pipeline.run(stop)

@@ -8,11 +8,10 @@ import polars as pl
 import daedalus
 from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
 from daedalus.ingestion.collectors.pace import HostPaces, Limits
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.clock import SystemClock
+from tests.simulation.scenes import quick_pipeline
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 #: What each fault has to be called. A frame that is cut in half is missing from the numbering as well.
@@ -64,19 +63,10 @@ async def record(base, faults):
             stall_timeout_seconds=1.0,
             pace=HostPaces(clock).of(server.url, FAST),
         )
-        writer = StreamingParquetWriter(base_dir=base, source="coinbase")
-        pipeline = IngestionPipeline(
-            source="coinbase",
-            collectors=[collector],
-            writer=writer,
-            flush_interval_seconds=0.3,
-            reconnect_delay_seconds=0.05,
-            reconnect_delay_max_seconds=0.2,
-            rng=random.Random(1),
-        )
+        pipeline = quick_pipeline(base, [collector])
         stop = asyncio.Event()
         running = asyncio.create_task(pipeline.run(stop))
-        await until(lambda: writer.stats.rows.get("trades", 0) > 20 and not collector.gaps)
+        await until(lambda: pipeline.refresh().rows.get("trades", 0) > 20 and not collector.gaps)
         for fault in faults:
             begin = clock.now_ns()
             await strike(server, collector, pipeline, fault)

@@ -10,14 +10,12 @@ import pytest
 from daedalus.ingestion.collectors.coinbase_ws import LIMITS, CoinbaseCollector
 from daedalus.ingestion.collectors.pace import HostPace, Limits
 from daedalus.ingestion.collectors.rotation import RotatingCollector
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.clock import SystemClock
 from daedalus.testing.invariants import Ledger, assert_books_are_true, assert_trades_are_whole
 from daedalus.testing.lake import read_channel
-from tests.simulation.scenes import Recorded, stop_after
+from tests.simulation.scenes import Recorded, quick_pipeline, stop_after
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 FAST = Limits(connects_per_s=100, messages_per_s=400)
@@ -35,15 +33,7 @@ async def record(
             return CoinbaseCollector(symbols=PRODUCTS, url=server.url, orderbook_interval_ms=0, pace=pace, **options)
 
         collector = RotatingCollector(make, after_s=after_s, linger_s=linger_s, rng=random.Random(3))
-        pipeline = IngestionPipeline(
-            source="coinbase",
-            collectors=[collector],
-            writer=StreamingParquetWriter(base_dir=base, source="coinbase"),
-            flush_interval_seconds=0.3,
-            reconnect_delay_seconds=0.05,
-            reconnect_delay_max_seconds=0.2,
-            rng=random.Random(1),
-        )
+        pipeline = quick_pipeline(base, [collector])
         stop = asyncio.Event()
         ending = asyncio.create_task(stop_after(stop, seconds, lambda: collector.rotations >= rotations))
         meddling = asyncio.create_task(meddle(server)) if meddle else None

@@ -1,7 +1,6 @@
 """Streams that fall silent while their connection lives: had anew, entered only if something was missed, alone."""
 
 import asyncio
-import random
 from functools import partial
 
 import polars as pl
@@ -11,8 +10,6 @@ from daedalus.ingestion.collectors import coinbase_session
 from daedalus.ingestion.collectors.coinbase_messages import LEVEL2, MATCHES, TICKER
 from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
 from daedalus.ingestion.collectors.pace import HostPace, Limits
-from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.sandbox.coinbase import CoinbaseProtocol, CoinbaseSession
 from daedalus.sandbox.server import SandboxServer
 from daedalus.sandbox.synthetic import SyntheticSource
@@ -21,7 +18,7 @@ from daedalus.shared.clock import SystemClock
 from daedalus.shared.errors import RefusedError
 from daedalus.testing.invariants import Ledger, assert_books_are_true, assert_trades_are_whole
 from daedalus.testing.lake import read_channel
-from tests.simulation.scenes import Recorded, stop_after
+from tests.simulation.scenes import Recorded, quick_pipeline, stop_after
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 WIRES = {LevelChanges: LEVEL2, TradeTick: MATCHES, TickerTick: TICKER}
@@ -74,15 +71,7 @@ async def record(base, meddle, *, seconds=8.0, rate=100.0, timeouts=QUICK, symbo
             pace=HostPace(Limits(100, 400), clock),
             **options,
         )
-        pipeline = IngestionPipeline(
-            source="coinbase",
-            collectors=[collector],
-            writer=StreamingParquetWriter(base_dir=base, source="coinbase"),
-            flush_interval_seconds=0.3,
-            reconnect_delay_seconds=0.05,
-            reconnect_delay_max_seconds=0.2,
-            rng=random.Random(1),
-        )
+        pipeline = quick_pipeline(base, [collector])
         stop = asyncio.Event()
         meddling = asyncio.create_task(meddle(protocol))
         ending = asyncio.create_task(stop_after(stop, seconds, meddling.done))
