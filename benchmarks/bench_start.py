@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROUNDS = 5
@@ -71,24 +71,30 @@ def python_s(statement: str) -> float:
 
 def main() -> None:
     """Print the seconds of each, and their middle over the rounds."""
-    with tempfile.TemporaryDirectory() as name, exchange(Path(name), "coinbase") as coinbase:
-        with exchange(Path(name), "kraken") as kraken:
-            through = {"watchTrades": ["BTC/USD"], "watchOrderBook": ["BTC/USD"]}
-            entry = {"channels": through, "ws_url": kraken, "rest_url": kraken.replace("ws://", "http://")}
-            natively = ("--sources", "coinbase", "--set", f"coinbase.ws_url={coinbase}")
-            by_ccxt = ("--sources", "ccxt", "--set", f"ccxt.exchanges.kraken={json.dumps(entry)}")
-            works: dict[str, Callable[[], float]] = {
-                "python, nothing": lambda: python_s("pass"),
-                "python, import ccxt.pro": lambda: python_s("import ccxt.pro"),
-                "recorder, Coinbase natively": lambda: recorder_s(
-                    coinbase, Path(name, "a"), (*natively, "--set", "coinbase.symbols=[BTC-USD]")
-                ),
-                "recorder, Kraken through CCXT": lambda: recorder_s(kraken, Path(name, "b"), by_ccxt),
-            }
-            found: dict[str, list[float]] = {what: [] for what in works}
-            for _ in range(ROUNDS):
-                for what, work in works.items():
-                    found[what].append(work())
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        base = Path(name)
+        coinbase, kraken = (stack.enter_context(exchange(base, protocol)) for protocol in ("coinbase", "kraken"))
+        through = {"watchTrades": ["BTC/USD"], "watchOrderBook": ["BTC/USD"]}
+        entry = {"channels": through, "ws_url": kraken, "rest_url": kraken.replace("ws://", "http://")}
+        natively = (
+            "--sources",
+            "coinbase",
+            "--set",
+            f"coinbase.ws_url={coinbase}",
+            "--set",
+            "coinbase.symbols=[BTC-USD]",
+        )
+        by_ccxt = ("--sources", "ccxt", "--set", f"ccxt.exchanges.kraken={json.dumps(entry)}")
+        works: dict[str, Callable[[], float]] = {
+            "python, nothing": lambda: python_s("pass"),
+            "python, import ccxt.pro": lambda: python_s("import ccxt.pro"),
+            "recorder, Coinbase natively": lambda: recorder_s(coinbase, base / "a", natively),
+            "recorder, Kraken through CCXT": lambda: recorder_s(kraken, base / "b", by_ccxt),
+        }
+        found: dict[str, list[float]] = {what: [] for what in works}
+        for _ in range(ROUNDS):
+            for what, work in works.items():
+                found[what].append(work())
     print(f"seconds to start, median of {ROUNDS} and the slowest; a recorder: to the first update it is sent")
     for what, seconds in found.items():
         aim = "   target < 3" if what.startswith("recorder") else ""

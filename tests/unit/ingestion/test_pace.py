@@ -113,3 +113,19 @@ def test_one_pace_a_host():
     assert one.limits == Limits(8, 8)
     assert paces.of("wss://ws.kraken.com/v2").limits == CAREFUL
     assert paces.of("ws://127.0.0.1:1") is not paces.of("ws://127.0.0.1:2")
+
+
+async def test_a_socket_has_a_throttle_of_its_own_within_the_same_limits():
+    clock, times = VirtualClock(), []
+    pace = HostPace(Limits(connects_per_s=8, messages_per_s=8), clock)
+    throttles = [pace.throttle(), pace.throttle()]
+
+    async def send(throttle):
+        await throttle(1)
+        times.append(clock.now)
+
+    await clock.run([asyncio.create_task(send(throttles[0])) for _ in range(40)])
+    assert busiest_second(times) <= 8
+    late = clock.now
+    await clock.run([asyncio.create_task(send(throttles[1]))])
+    assert clock.now == late, "another socket's messages are held by the host's pace, not by this"

@@ -290,8 +290,8 @@ class Session:
     # -- hooks: the connection ----------------------------------------------------------------------------------------
 
     def on_client(self, client: TapClient) -> None:
-        """Give a new connection its check."""
-        client.check = self._venue.check() if self._venue.check else None
+        """Give a new connection its check and its pace."""
+        client.check, client.throttle = self._venue.check() if self._venue.check else None, self._pace.throttle()
         client.heard = self._clock.monotonic()
         client.connection_id = socket_id(self.id, len(self.clients))
         self.clients.append(client)

@@ -1,6 +1,7 @@
 """How fast an exchange may be asked, and how long to wait after it refused: one pace for each host."""
 
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -92,9 +93,18 @@ class HostPace:
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
-        self.limits = limits
+        self.limits, self._clock = limits, clock
         self.connects = _within(limits.connects_per_s, clock)
         self.messages = _within(limits.messages_per_s, clock)
+
+    def throttle(self) -> Callable[[object], Awaitable[None]]:
+        """Return what CCXT is to await before each message of a new socket.
+
+        Its calls are made at the host's pace; this holds those that send several messages. CCXT's own throttle is that
+        of requests, which are dearer: Kraken's second subscription would wait for a second.
+        """
+        bucket = _within(self.limits.messages_per_s, self._clock)
+        return lambda _cost: bucket.take()
 
     def hold(self, seconds: float) -> None:
         """Let nobody connect or ask for so long: a ban is of the address, and asking again makes it longer."""
