@@ -121,6 +121,7 @@ def test_through_the_command_line(lake: Lake, cluster: Cluster, s3_server: S3Ser
     assert (report["failures"], report["skipped"]) == ([], [])
     assert written(lake.store, "trades") == wanted(lake, "trades")
     assert report["rows_out"] == len(SYMBOLS) * (1 + HOURS[-1] * 360)
+    assert [(market["hours"], market["rows_in"]) for market in report["markets"]] == [(7, 1 + HOURS[-1] * 360)] * 2
     assert list(lake.store.list(STATES)) == []
 
 

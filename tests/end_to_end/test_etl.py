@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,12 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     features = run_alone("features", "orderbook", "--base-dir", base, cwd=base.parent)
     bars = run_alone("bars", "--base-dir", base, "--durations", "1,60,900", cwd=base.parent)
     assert "rows/s" in features.stdout and "4,800" in features.stdout
-    assert "failed" in bars.stdout
+    # Of each market: hours, rows in and out, skipped, failed.
+    for done, counts in ((features, r"2 +2,400 +2,400 +0 +0"), (bars, r"2 +3,200 +[\d,]+ +0 +0")):
+        assert [len(re.findall(rf"coinbase +{symbol}-USD +{counts} ", done.stdout)) for symbol in ("BTC", "ETH")] == [
+            1,
+            1,
+        ]
     return base
 
 

@@ -26,6 +26,8 @@ def test_hours_with_a_state_processes_and_the_state_commands(lake: Path, tmp_pat
     both = ["--to", "2025-06-19T16", "--workers", 2, "--json"]
     report = json.loads(run(*features, "--output", tmp_path / "a", *both, cwd=tmp_path).stdout)
     assert (report["rows_out"], len(report["partitions"]), report["failures"]) == (272, 4, [])
+    told = [(market["symbol"], market["hours"], market["rows_in"], market["skipped"]) for market in report["markets"]]
+    assert told == [("BTC-USD", 2, 136, 0), ("ETH-USD", 2, 136, 0)]
     state = tmp_path / "state" / "btc-usd_orderbook.json"
     hourly = [*features, "--output", tmp_path / "b", "--symbol", "BTC/USD", "--state-path", state]
     told = json.loads(run(*hourly, "--hour", 14, "--dry-run", "--json", cwd=tmp_path).stdout)

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +19,6 @@ import polars as pl
 from daedalus.lake.lake import open_lake
 
 Seen = dict[str, set[tuple[int, str]]]
-TRIES = 5
 KEYS = ("exchange", "symbol", "year", "month", "day", "hour")
 
 
@@ -34,28 +33,20 @@ def states(frame: pl.DataFrame, columns: tuple[str, ...] | None) -> Mapping[str,
 
 
 def through_lake(lake: Path, table: str) -> pl.DataFrame | None:
-    return open_lake(lake).scan(table).collect() if _is_there(lake, table) else None
+    return open_lake(lake).scan(table).collect() if next(lake.glob(_files(table)), None) else None
 
 
 def through_glob(lake: Path, table: str) -> pl.DataFrame | None:
-    return pl.read_parquet(lake / _files(table), hive_partitioning=False) if _is_there(lake, table) else None
-
-
-def again(read: Callable[[Path, str], pl.DataFrame | None], lake: Path, table: str) -> pl.DataFrame | None:
-    """Read; look again after an error: Polars opens a file by name more than once, and it may be replaced between."""
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(pl.exceptions.ComputeError, FileNotFoundError):
-            return read(lake, table)
-    return read(lake, table)
+    """Read as docs/ETL.md advises: told the schema, Polars opens each file once."""
+    first = next(lake.glob(_files(table)), None)
+    if first is None:
+        return None
+    return pl.read_parquet(lake / _files(table), hive_partitioning=False, schema=pl.read_parquet_schema(first))
 
 
 def _files(table: str) -> str:
     folder = {"bars_60s": "bars/gold/duration=60"}.get(table, f"{table.removesuffix('_features')}/silver")
     return f"processed/coinbase/{folder}/**/*.parquet"
-
-
-def _is_there(lake: Path, table: str) -> bool:
-    return next(lake.glob(_files(table)), None) is not None
 
 
 def main(lake: Path, tables: list[str], columns: tuple[str, ...] | None) -> None:
@@ -64,10 +55,10 @@ def main(lake: Path, tables: list[str], columns: tuple[str, ...] | None) -> None
     looks, errors, seen = 0, list[str](), dict[str, Seen]()
     while not ended.is_set():
         for table in tables:
-            read = (through_lake, through_glob)[looks % 2]
+            read = (through_lake, through_glob)[looks // len(tables) % 2]
             looks += 1
             try:
-                frame = again(read, lake, table)
+                frame = read(lake, table)
             except Exception as error:
                 errors.append(f"{read.__name__} {table}: {type(error).__name__} {error}")
                 continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from daedalus.cli.etl_report import report_json, summary
 from daedalus.shared.clock import SystemClock
 from daedalus.shared.errors import ConfigError
 
@@ -178,50 +179,6 @@ def _forecast_json(executor: "TransformExecutor", chosen: "FilterSpec") -> str:
         for one in executor.forecast(chosen)
     ]
     return orjson.dumps({"dry_run": True, "markets": markets}).decode()
-
-
-def report_json(name: str, report: "Report") -> str:
-    """Return what a run came to, as one JSON object."""
-    import orjson
-
-    return orjson.dumps(
-        {
-            "transform": name,
-            "partitions": [{"path": str(w.path), "rows": w.rows, "bytes": w.bytes} for w in report.written],
-            "rows_in": report.rows_in,
-            "rows_out": report.rows_out,
-            "files_opened": report.files_opened,
-            "files_needed": report.files_needed,
-            "seconds": round(report.seconds, 3),
-            "failures": [{"market": str(f.market), "error": str(f.error)} for f in report.failures],
-            "skipped": report.skipped,
-            "notes": report.notes,
-        }
-    ).decode()
-
-
-def summary(name: str, report: "Report") -> str:
-    """Return what a run came to, as a small table."""
-    rate = report.rows_in / report.seconds if report.seconds else 0.0
-    bytes_out = sum(written.bytes for written in report.written)
-    cells = {
-        "partitions": f"{len(report.written):,}",
-        "rows in": f"{report.rows_in:,}",
-        "rows out": f"{report.rows_out:,}",
-        "MB out": f"{bytes_out / 1e6:,.2f}",
-        "seconds": f"{report.seconds:,.2f}",
-        "rows/s": f"{rate:,.0f}",
-        "files opened": f"{report.files_opened:,}",
-        "needed": f"{report.files_needed:,}",
-        "failed": f"{len(report.failures):,}",
-        "skipped": f"{len(report.skipped):,}",
-    }
-    widths = [max(len(title), len(value)) for title, value in cells.items()]
-    head, row = (
-        "  ".join(text.rjust(width) for text, width in zip(texts, widths, strict=True))
-        for texts in (cells, cells.values())
-    )
-    return f"{name}\n  {head}\n  {row}"
 
 
 def _plural(count: int, word: str) -> str:

@@ -10,9 +10,8 @@ from daedalus.lake.selecting import Choice, partitions_of
 from daedalus.lake.tables import Table
 from daedalus.shared.errors import SchemaError
 from daedalus.shared.segment import SegmentName
-from daedalus.storage.base import Place
 from daedalus.storage.partitions import Partition
-from daedalus.storage.segments import read_metadata
+from daedalus.storage.segments import footers
 
 SCHEMA = pl.Schema(
     {
@@ -29,7 +28,7 @@ SCHEMA = pl.Schema(
         "bytes": pl.Int64(),
     }
 )
-#: Footers read at a time: each is a request where the lake is in an object store.
+#: Partitions whose footers are read at a time: each is a request where the lake is in an object store.
 _READS_AT_ONCE = 8
 
 
@@ -54,16 +53,16 @@ def catalogue(tables: Iterable[Table], choice: Choice) -> pl.DataFrame:
 
 
 def _summary(parts: list[Partition], pool: ThreadPoolExecutor) -> tuple[dt.datetime, dt.datetime, int, int, int, int]:
-    files = [pair for part in parts for pair in zip(part.segments(), part.sizes, strict=True)]
-    rows = sum(pool.map(lambda file: _rows(*file), files))
+    rows = sum(pool.map(_rows, parts))
+    files = [size for part in parts for size in part.sizes]
     start, end = min(part.start for part in parts), max(part.end for part in parts)
-    return start, end, len(parts), len(files), rows, sum(size for _, size in files)
+    return start, end, len(parts), len(files), rows, sum(files)
 
 
-def _rows(place: Place, size: int) -> int:
-    """Return how many rows a file has."""
+def _rows(partition: Partition) -> int:
+    """Return how many rows a partition has."""
     try:
-        name = SegmentName.parse(place.name)
+        names = map(SegmentName.parse, partition.names)
+        return sum(name.last_row - name.first_row + 1 for name in names)
     except SchemaError:
-        return int(read_metadata(place, size).num_rows)
-    return name.last_row - name.first_row + 1
+        return sum(footer.num_rows for footer in footers(partition))

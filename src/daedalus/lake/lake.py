@@ -23,11 +23,12 @@ from daedalus.lake.snapshots import from_snapshot
 from daedalus.lake.streams import ORDER, Stream
 from daedalus.lake.tables import Layout, Table
 from daedalus.lake.times import Instant, Span, span_ns
-from daedalus.shared.errors import ConfigError, NotFoundError
+from daedalus.shared.errors import ConfigError, CorruptError, NotFoundError
 from daedalus.shared.events import BookDelta, Gap
 from daedalus.storage.base import Storage
 from daedalus.storage.factory import address, make_storage
 from daedalus.storage.local import LocalStorage, as_storage
+from daedalus.storage.replaced import looked_again
 
 
 class Lake:
@@ -106,7 +107,7 @@ class Lake:
         ConfigError
             If the query is wrong.
         """
-        frame = pl.from_arrow(self.sql_batches(statement).read_all())
+        frame = pl.from_arrow(query.rows(self._layout.tables(), statement))
         assert isinstance(frame, pl.DataFrame)
         return frame
 
@@ -301,8 +302,11 @@ class Lake:
         return summary.table_html(self.url, self.catalog())
 
     def _rows(self, table: Table, choice: Choice) -> pl.LazyFrame:
-        segments = [place for place, _ in segments_of(self._layout, table, choice)]
-        return lazy_frame(segments, table.name if table.layer == "bronze" else None)
+        def look() -> pl.LazyFrame:
+            segments = [place for place, _ in segments_of(self._layout, table, choice)]
+            return lazy_frame(segments, table.name if table.layer == "bronze" else None)
+
+        return looked_again(look, NotFoundError, CorruptError)
 
     def _around(self, pick: Pick, since: int, until: int) -> tuple[Table, pl.LazyFrame]:
         """Return the table of a pick and its rows that may be known in a range."""

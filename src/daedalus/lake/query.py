@@ -15,6 +15,7 @@ from daedalus.shared.partitioning import PARTITION_COLUMNS, parse_partition_path
 from daedalus.storage.base import Place
 from daedalus.storage.partitions import Partition
 from daedalus.storage.reader import open_ranges
+from daedalus.storage.replaced import TRIES
 
 #: Types of partition values, which DuckDB would else guess: `symbol=007` is a name.
 _HIVE_TYPES = {
@@ -28,6 +29,27 @@ _HIVE_TYPES = {
 }
 #: Rows of a batch of a result.
 BATCH_ROWS = 65_536
+_ADVICE = (
+    "\nA file that is replaced while it is read gives this as well: ask again. `daedalus verify` checks every file"
+)
+_Listing = dict[str, list[tuple[str, Partition]]]
+
+
+def rows(tables: Mapping[str, Table], query: str) -> pa.Table:
+    """Run one query and return all of its rows; as often as files that it reads are replaced or merged meanwhile.
+
+    DuckDB opens a file more than once, by its name, and takes another file that has come in its place for a damaged
+    one. Parameters and errors are those of `run`.
+    """
+    listed = _listed(tables, query)
+    for _ in range(TRIES - 1):
+        try:
+            return _run(tables, listed, query).read_all()
+        except StorageError:
+            before, listed = listed, _listed(tables, query)
+            if _files(before) == _files(listed):
+                raise
+    return _run(tables, listed, query).read_all()
 
 
 def run(tables: Mapping[str, Table], query: str) -> pa.RecordBatchReader:
@@ -47,12 +69,25 @@ def run(tables: Mapping[str, Table], query: str) -> pa.RecordBatchReader:
     StorageError
         If a file cannot be read.
     """
+    return _run(tables, _listed(tables, query), query)
+
+
+def _listed(tables: Mapping[str, Table], query: str) -> _Listing:
+    """Return (source, partition) of all that is in the tables that a query names."""
+    words = set(re.findall(r"\w+", query.lower()))
+    named = [table for name, table in tables.items() if name in words or "show" in words]
+    return {table.name: partitions_of(table, Choice()) for table in named}
+
+
+def _files(listed: _Listing) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+    return [(part.path.key, part.names, part.sizes) for parts in listed.values() for _, part in parts]
+
+
+def _run(tables: Mapping[str, Table], listed: _Listing, query: str) -> pa.RecordBatchReader:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    words = set(re.findall(r"\w+", query.lower()))
-    for name, table in tables.items():
-        if name in words or "show" in words:
-            _define(connection, table)
+    for name, parts in listed.items():
+        _define(connection, tables[name], parts)
     try:
         result = connection.sql(query)
         if result is None:
@@ -62,6 +97,8 @@ def run(tables: Mapping[str, Table], query: str) -> pa.RecordBatchReader:
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise StorageError(str(error)) from error
     except duckdb.Error as error:
+        if type(error) is duckdb.Error:  # of a page that cannot be decoded; what is wrong in a query has a class
+            raise StorageError(f"{error}{_ADVICE}") from error
         known = f"\nTables: {', '.join(tables)}" if isinstance(error, duckdb.CatalogException) else ""
         raise ConfigError(f"{error}{known}") from error
 
@@ -71,13 +108,13 @@ def _explained(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     try:
         yield from reader
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise StorageError(f"{error}\n`daedalus verify` checks every file") from error
+        raise StorageError(f"{error}{_ADVICE}") from error
 
 
-def _define(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+def _define(connection: duckdb.DuckDBPyConnection, table: Table, listed: Sequence[tuple[str, Partition]]) -> None:
     """Make a table's view: one reader for each source, because their layouts may differ."""
     by_source: dict[str, list[Partition]] = {}
-    for source, part in partitions_of(table, Choice()):
+    for source, part in listed:
         by_source.setdefault(source, []).append(part)
     selects = []
     for number, parts in enumerate(by_source.values()):

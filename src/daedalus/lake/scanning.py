@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from daedalus.shared.errors import SchemaError
+from daedalus.shared.errors import CorruptError, NotFoundError, SchemaError
 from daedalus.shared.schemas import arrow_schema
 from daedalus.storage.base import Place
 
@@ -15,20 +15,31 @@ def lazy_frame(segments: Sequence[Place], channel: str | None = None) -> pl.Lazy
 
     Where the first and the last file differ in columns, the frame has those of both, null where a file has none.
 
+    Each file is opened once, when the rows are asked for: one that is replaced at that moment is read as it was before
+    or as it is afterwards. Polars takes the columns of files whose schema it is not told from a first opening and the
+    rows from a second one, between which another file may have come in the place.
+
     Parameters
     ----------
     segments
         At least one, all of one store.
     channel
         Of bronze: the frame has all its columns, null in files of a version that had fewer.
+
+    Raises
+    ------
+    CorruptError, NotFoundError
+        If the first or the last file is no Parquet file, or gone.
     """
-    schema = _schema(segments, channel)
+    first, last = _ends(segments)
+    declared = {} if channel is None else _declared(channel)
     return pl.scan_parquet(
         [str(place) for place in segments],
         glob=False,
         hive_partitioning=False,
-        schema=schema,
-        missing_columns="insert" if schema is not None else "raise",
+        schema=pl.Schema({**declared, **last, **first}),
+        # Which of the files in between are of an older version of a channel is not known.
+        missing_columns="raise" if channel is None and first == last else "insert",
         storage_options=_options(segments[0]),
     )
 
@@ -64,25 +75,18 @@ def chosen_columns(rows: pl.LazyFrame, columns: Sequence[str] | None, table: str
     return rows.select(columns)
 
 
-def _schema(segments: Sequence[Place], channel: str | None) -> pl.Schema | None:
-    """Return the columns of the channel and of the first and the last file together, None where those are the same.
-
-    A channel's are always told: which of the files in between are of an older version is not known.
-    """
-    first, last = _ends(segments)
-    if channel is None:
-        return None if first == last else pl.Schema({**last, **first})
-    return pl.Schema({**_declared(channel), **last, **first})
-
-
 def _ends(segments: Sequence[Place]) -> tuple[pl.Schema, pl.Schema]:
-    first, last = (
-        pl.scan_parquet(
-            str(place), glob=False, hive_partitioning=False, storage_options=_options(place)
-        ).collect_schema()
-        for place in (segments[0], segments[-1])
-    )
-    return first, last
+    return _columns(segments[0]), _columns(segments[-1])
+
+
+def _columns(place: Place) -> pl.Schema:
+    frame = pl.scan_parquet(str(place), glob=False, hive_partitioning=False, storage_options=_options(place))
+    try:
+        return frame.collect_schema()
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {place}") from None
+    except pl.exceptions.ComputeError as error:
+        raise CorruptError(f"{place} cannot be read as Parquet: {error}") from error
 
 
 def _declared(channel: str) -> pl.Schema:

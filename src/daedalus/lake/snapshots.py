@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from daedalus.storage.partitions import Partition
-from daedalus.storage.segments import read_metadata
+from daedalus.storage.segments import footers
 
 
 def from_snapshot(partitions: Sequence[Partition], start: int | None) -> Sequence[Partition]:
@@ -28,8 +28,7 @@ def from_snapshot(partitions: Sequence[Partition], start: int | None) -> Sequenc
 
 def _has_snapshot(partition: Partition, start: int) -> bool:
     """Return whether a row group that ends before an instant, or at it, holds a snapshot for sure."""
-    for place, size in zip(partition.segments(), partition.sizes, strict=True):
-        metadata = read_metadata(place, size)
+    for metadata in footers(partition):
         names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
         whole, clock = names.index("is_snapshot"), names.index("collected_at")
         for number in range(metadata.num_row_groups):

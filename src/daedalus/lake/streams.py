@@ -13,7 +13,7 @@ from daedalus.shared.packing import CHANGE_RECORD, packed_changes, packed_levels
 from daedalus.shared.schemas import arrow_schema
 from daedalus.shared.segment import SegmentFooter
 from daedalus.storage.partitions import Partition
-from daedalus.storage.segments import ReadStats, read_chunks, read_metadata
+from daedalus.storage.segments import ReadStats, footers, read_chunks
 
 #: Rows that are Python objects at a time.
 _ROWS_AT_ONCE = 1024
@@ -71,10 +71,8 @@ class Stream:
 
     def own_symbol(self) -> str:
         """Return the symbol in the exchange's own spelling, where a segment's footer has kept it."""
-        part = self.partitions[0]
-        metadata = read_metadata(part.segments()[0], part.sizes[0]).metadata
         try:
-            return SegmentFooter.of(metadata).symbol
+            return SegmentFooter.of(footers(self.partitions[0])[0].metadata).symbol
         except SchemaError:
             return self.symbol
 

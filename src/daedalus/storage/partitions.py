@@ -139,11 +139,15 @@ def replaced_by(file: Place) -> frozenset[str]:
     from daedalus.storage.segments import read_metadata
 
     try:
-        footer = read_metadata(file, file.storage.head(file.key).size).metadata or {}
-        return frozenset(msgspec.json.decode(footer.get(REPLACES.encode(), b"[]"), type=list[str]))
+        return replaced_in(read_metadata(file, file.storage.head(file.key).size).metadata)
     except (NotFoundError, CorruptError):
         # Whoever reads it will say so.
         return frozenset()
+
+
+def replaced_in(footer: Mapping[bytes, bytes] | None) -> frozenset[str]:
+    """Return what `replaces` has entered in a footer."""
+    return frozenset(msgspec.json.decode((footer or {}).get(REPLACES.encode(), b"[]"), type=list[str]))
 
 
 def replaces(names: Iterable[str]) -> str:

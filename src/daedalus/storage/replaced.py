@@ -1,7 +1,9 @@
 """Files that were merged into others (`daedalus compact`) after they were listed: where their rows are now."""
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from daedalus.shared.errors import NotFoundError, SchemaError
 from daedalus.shared.segment import SegmentName
@@ -10,6 +12,22 @@ from daedalus.storage.partitions import Partition, tables_in
 
 #: How often a folder is listed anew at most, for one that changes again and again.
 TRIES = 5
+
+_T = TypeVar("_T")
+
+
+def looked_again(look: Callable[[], _T], *errors: type[Exception]) -> _T:
+    """Return what a function gives that lists files and then reads them.
+
+    Parameters
+    ----------
+    errors
+        What it raises when files were replaced or merged between the two: it is called again, `TRIES` times in all.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(*errors):
+            return look()
+    return look()
 
 
 def relisted(partition: Partition) -> Partition:

@@ -21,9 +21,9 @@ from daedalus.shared.partitioning import parse_partition_path
 from daedalus.shared.schemas import CHANNELS
 from daedalus.shared.segment import SegmentFooter
 from daedalus.storage.base import Place
-from daedalus.storage.partitions import time_span
+from daedalus.storage.partitions import Partition, replaced_in, time_span
 from daedalus.storage.reader import Source, source_of, sources_ahead
-from daedalus.storage.replaced import TRIES, names_now
+from daedalus.storage.replaced import TRIES, names_now, relisted
 
 CHUNK_ROWS = 32_768
 """Rows of a chunk at most: the row group of a segment, so that a row group goes through whole."""
@@ -68,6 +68,28 @@ def read_metadata(place: Place, size: int) -> pq.FileMetaData:
         raise CorruptError(f"{place} cannot be read as Parquet: {error}") from error
 
 
+def footers(partition: Partition) -> list[pq.FileMetaData]:
+    """Return the footers of a partition's files; of files that were merged since it was listed, of the merged one.
+
+    Raises
+    ------
+    CorruptError
+        If one is no Parquet file.
+    NotFoundError
+        If one is gone, and was not merged into another one.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return _footers(partition)
+        except NotFoundError:
+            partition = relisted(partition)
+    return _footers(partition)
+
+
+def _footers(partition: Partition) -> list[pq.FileMetaData]:
+    return [read_metadata(*file) for file in zip(partition.segments(), partition.sizes, strict=True)]
+
+
 @dataclass(frozen=True, order=True)
 class _Unit:
     """One row group: where it starts and ends in time, which segment it is of (in the order of names)."""
@@ -107,6 +129,11 @@ class _Segment:
             shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
             raise SchemaError(f"{self.path} has no column {', '.join(missing)}; its columns are {shown}")
         self._schema, self._there = schema, [name for name in schema.names if name in names]
+
+    @property
+    def replaces(self) -> frozenset[str]:
+        """Return the names of the files beside it that it replaces."""
+        return replaced_in(self._file.metadata.metadata)
 
     def units(self, number: int, sort_by: str) -> Iterator[_Unit]:
         """Return its row groups with rows, by the footer's statistics where there are any."""
@@ -230,7 +257,7 @@ def _opened(sources: Sequence[Source], schema: pa.Schema, stats: ReadStats) -> l
         try:
             for source in sources:
                 segments.append(_Segment(source, schema, stats))
-            return segments
+            return _standing(segments)
         except BaseException as error:
             for segment in segments:
                 segment.close()
@@ -240,6 +267,15 @@ def _opened(sources: Sequence[Source], schema: pa.Schema, stats: ReadStats) -> l
         folder = sources[0].place.parent
         sources = [source_of(folder / name) for name in names_now(folder, [s.place.name for s in sources])]
     raise AssertionError("the last try returns or raises")
+
+
+def _standing(segments: list[_Segment]) -> list[_Segment]:
+    """Leave out those that another one replaces which came into its place after the listing."""
+    gone = frozenset[str]().union(*(segment.replaces for segment in segments))
+    for segment in segments:
+        if segment.path.name in gone:
+            segment.close()
+    return [segment for segment in segments if segment.path.name not in gone]
 
 
 def _sorted(table: pa.Table, order: Int64s, sort_by: str) -> tuple[pa.Table, Int64s]:

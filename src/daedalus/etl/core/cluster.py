@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from daedalus.etl.core.config import FilterSpec
 from daedalus.etl.core.executor import TransformExecutor
 from daedalus.etl.core.links import LINK_HOURS, Done, Job, Link, cut_links, run_link
-from daedalus.etl.core.report import Failure, Progress, Report
+from daedalus.etl.core.report import Progress, Report
 from daedalus.etl.core.runners import MakeExecutor
 from daedalus.etl.transforms.base import Market
 from daedalus.shared.clock import Clock, SystemClock
@@ -128,7 +128,7 @@ class _Run:
         else:
             # The links after one that cannot be run fail with it.
             error = _explained(link.market, future)
-            self._reports[number, at] = Report(failures=[] if failed else [Failure(link.market, error)])
+            self._reports[number, at] = Report() if failed else Report.of_failure(link.market, error)
         del self._futures[str(future.key)]
 
     def _result(self, future: "Future[Done]") -> Done:

@@ -110,10 +110,13 @@ class TransformExecutor:
         counter.total = sum(len(partitions) for chain in chains for partitions in self._planner.leading(chain).values())
         for chain in chains:
             counter.market = chain.market
+            own, at = Report(), self._clock.monotonic()
             try:
-                self._run_chain(_Work(chain, chosen, report, counter.begin, limit, closed_until))
+                self._run_chain(_Work(chain, chosen, own, counter.begin, limit, closed_until))
             except DaedalusError as error:
-                report.failures.append(Failure(chain.market, error))
+                own.failures.append(Failure(chain.market, error))
+            own.settle(chain.market, self._clock.monotonic() - at)
+            report.add(own)
         report.seconds = self._clock.monotonic() - began
         return report
 

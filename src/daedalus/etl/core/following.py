@@ -124,7 +124,7 @@ class Follower:
         try:
             return self._follow(market)
         except DaedalusError as error:
-            return Report(failures=[Failure(market, error)])
+            return Report.of_failure(market, error)
 
     def look_for_late(self, market: Market) -> Report:
         """Look for segments of hours that are over and that were not consumed, and act by the policy."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import daedalus
 from daedalus.etl.core.config import FilterSpec
 from daedalus.etl.core.executor import TransformExecutor
-from daedalus.etl.core.report import Failure, Progress, Report
+from daedalus.etl.core.report import Progress, Report
 from daedalus.etl.core.runners import MakeExecutor
 from daedalus.etl.core.stretches import Stretch
 from daedalus.etl.transforms.base import Market
@@ -102,7 +102,7 @@ def run_link(job: Job, link: Link, before: Done | None, on_progress: Callable[[P
         report = executor.run(link.chosen, markets=[link.market])
         return Done(report, executor.stands(link.market), bool(report.failures))
     except DaedalusError as error:
-        return Done(Report(failures=[Failure(link.market, error)]), is_broken=True)
+        return Done(Report.of_failure(link.market, error), is_broken=True)
 
 
 def _check_stands(market: Market, found: Checkpoint | None, left: Checkpoint) -> None:

@@ -1,6 +1,6 @@
 """What a run plans and what it did."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from daedalus.etl.core.writing import Written
 from daedalus.etl.transforms.base import Market
@@ -57,6 +57,35 @@ class Failure:
 
 
 @dataclass
+class Tally:
+    """What a run did of one market.
+
+    Attributes
+    ----------
+    hours
+        Hours with rows that were written.
+    rows_in, rows_out
+        Rows read from the leading inputs, rows written.
+    skipped, failed
+        How many entries of `Report.skipped` and `Report.failures` are its own.
+    seconds
+        Spent on it; where its hours were computed by several runs, by all of them.
+    """
+
+    hours: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: "Tally") -> None:
+        """Add what another run did of other hours of the market."""
+        for one in fields(Tally):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+
+@dataclass
 class Report:
     """What a run did.
 
@@ -74,6 +103,8 @@ class Report:
         Markets that failed.
     skipped
         What was selected and not done, and why.
+    tallies
+        What of it each market has, in the order in which they were begun.
     notes
         What the user should know, such as an input that is missing.
     """
@@ -87,6 +118,12 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tallies: dict[Market, Tally] = field(default_factory=dict)
+
+    @classmethod
+    def of_failure(cls, market: Market, error: DaedalusError) -> "Report":
+        """Return the report of a market that could not be begun, or whose own report is lost."""
+        return cls(failures=[Failure(market, error)], tallies={market: Tally(failed=1)})
 
     def add(self, other: "Report") -> None:
         """Add what another run over other markets did; the wall time stays."""
@@ -94,6 +131,14 @@ class Report:
             getattr(self, name).extend(getattr(other, name))
         for name in ("rows_in", "rows_out", "files_opened", "files_needed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for market, tally in other.tallies.items():
+            self.tallies.setdefault(market, Tally()).add(tally)
+
+    def settle(self, market: Market, seconds: float) -> None:
+        """Enter the tally of the one market that all of this report is about."""
+        hours = len({hour for written in self.written for hour in written.hours})
+        counts = self.rows_in, self.rows_out, len(self.skipped), len(self.failures)
+        self.tallies[market] = Tally(hours, *counts, seconds)
 
 
 @dataclass(frozen=True)

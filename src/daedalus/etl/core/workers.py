@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from daedalus.etl.core.config import FilterSpec
-from daedalus.etl.core.report import Failure, Progress, Report
+from daedalus.etl.core.report import Progress, Report
 from daedalus.etl.core.runners import MakeExecutor
 from daedalus.etl.transforms.base import Market
 from daedalus.shared.clock import Clock, SystemClock
@@ -105,7 +105,7 @@ class _Pool:
                 f"the worker process ended with code {process.exitcode} in the middle of it; what it had published "
                 "stands. Code -9 is often the system that ran out of memory: use fewer --workers"
             )
-            return Report(failures=[Failure(market, died)])
+            return Report.of_failure(market, died)
         if isinstance(report, BaseException):
             raise report
         assert isinstance(report, Report)

@@ -31,11 +31,12 @@ _HOUR_NS = 3_600_000_000_000
 
 @dataclass(frozen=True)
 class Written:
-    """One published partition."""
+    """One published partition, and the hours that its rows are of."""
 
     path: Place
     rows: int
     bytes: int
+    hours: frozenset[PartitionKey]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class OutputWriter:
                 raise SchemaError(f"{self._root}: rows of {key.start} after rows of {self._newest.start}")
             self._newest = key
             if self._selects(key):
-                self._into(key).write(self._with_partition(piece, key))
+                self._into(key).write(self._with_partition(piece, key), key)
 
     def finish(self) -> None:
         """Publish the last partition."""
@@ -187,6 +188,7 @@ class _PartitionFile:
         self._last = 0
         self._held: list[pa.Table] = []
         self._held_rows = self._rows = 0
+        self._hours = set[PartitionKey]()
         self._temp = temporary(final)
         try:
             with self._explained():
@@ -196,7 +198,8 @@ class _PartitionFile:
             self._temp.unlink(missing_ok=True)
             raise
 
-    def write(self, rows: pa.Table) -> None:
+    def write(self, rows: pa.Table, hour: PartitionKey) -> None:
+        self._hours.add(hour)
         times = rows[self._time_column]
         self._first = times[0].as_py() if self._first is None else self._first
         self._last = times[-1].as_py()
@@ -220,7 +223,7 @@ class _PartitionFile:
                 replace(self._temp, final, beside)
             else:
                 put_new(self._temp, final)
-        return Written(final, self._rows, size)
+        return Written(final, self._rows, size, frozenset(self._hours))
 
     def _final(self) -> Place:
         """Return the file's place; appended files are told apart by their times, so that a rerun replaces its own."""

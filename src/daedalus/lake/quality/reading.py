@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from daedalus.shared.schemas import arrow_schema
 from daedalus.storage.partitions import Partition
-from daedalus.storage.segments import ReadStats, read_chunks, read_metadata
+from daedalus.storage.segments import ReadStats, footers, read_chunks
 
 HOUR_NS = 3_600 * 10**9
 _COLUMNS = {
@@ -132,8 +132,7 @@ def row_after(partitions: Sequence[Partition], instant: int) -> int | None:
 
 def _clocks(partition: Partition) -> Iterator[tuple[int, int]]:
     """Yield the first and last receive clock of every row group."""
-    for place, size in zip(partition.segments(), partition.sizes, strict=True):
-        metadata = read_metadata(place, size)
+    for metadata in footers(partition):
         at = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == "collected_at")
         for number in range(metadata.num_row_groups):
             statistics = metadata.row_group(number).column(at).statistics

@@ -62,6 +62,10 @@ def test_workers_give_the_rows_of_one_process(lake: Path, tmp_path: Path) -> Non
     assert [str(failure.error) for failure in many.failures] == []
     assert silver(tmp_path / "many") == silver(tmp_path / "one")
     assert (many.rows_in, many.rows_out, many.files_opened) == (one.rows_in, one.rows_out, one.files_opened)
+    assert list(many.tallies) == list(one.tallies)
+    for market, tally in many.tallies.items():
+        assert dataclasses.replace(tally, seconds=0.0) == dataclasses.replace(one.tallies[market], seconds=0.0)
+        assert tally.hours > 0 and tally.seconds > 0
     assert [w.rows for w in many.written] == [w.rows for w in one.written]
     assert [(p.begun, p.total) for p in seen] == [(1, 3), (2, 3), (3, 3)]
     again = run_markets(make, FilterSpec(), 2)
