@@ -30,7 +30,7 @@ def bars(
     partial: Annotated[bool, typer.Option("--partial", help="Also the bar in which the recording ends.")] = False,
     input: etl.InputOption = None,
     output: etl.OutputOption = None,
-    source: etl.SourceOption = "coinbase",
+    source: etl.SourceOption = None,
     exchange: etl.ExchangeOption = None,
     symbol: etl.SymbolOption = None,
     year: etl.YearOption = None,
@@ -78,7 +78,9 @@ def bars(
     if durations is not None:
         options["durations"] = parse_durations(durations)
     transform = functools.partial(BarAggregationTransform, **options, partial=partial, silver=_silver_columns(settings))
-    make = functools.partial(make_runner, transform, *etl.lake(settings, source, "bars", mode=mode, engine=engine))
+    recorded_by = etl.source_of(settings, source, channel or ["orderbook", "trades"], are_features=True)
+    places = etl.lake(settings, recorded_by, "bars", mode=mode, engine=engine)
+    make = functools.partial(make_runner, transform, *places)
     execute(BarAggregationTransform.name, make, chosen, running)
 
 

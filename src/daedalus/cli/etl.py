@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daedalus.cli.wiring import Transform as Channel
     from daedalus.config.config import DaedalusConfig
     from daedalus.etl.core.config import FilterSpec, InputConfig, OutputConfig
@@ -28,7 +30,10 @@ OutputOption = Annotated[
 TradesOption = Annotated[
     str | None, typer.Option("--trades", help="The lake that holds the trades, if they are not in --input.")
 ]
-SourceOption = Annotated[str, typer.Option("--source", help="The collector that recorded.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", help="The collector that recorded; default: the only one that the lake has something of."),
+]
 ExchangeOption = Annotated[str | None, typer.Option("--exchange", help="Only this exchange.")]
 SymbolOption = Annotated[str | None, typer.Option("--symbol", help="Only this symbol: BTC-USD or BTC/USD.")]
 YearOption = Annotated[int | None, typer.Option("--year", help="Only this year (UTC, by receive time).")]
@@ -129,6 +134,36 @@ def filter_spec(
 
     since, until = (None if text is None else parse_instant(text) for text in (start, end))
     return FilterSpec(exchange, symbol, year, month, day, hour, since, until)
+
+
+def source_of(
+    settings: "DaedalusConfig", wanted: str | None, channels: "Sequence[str]", *, are_features: bool = False
+) -> str:
+    """Return the source that was asked for, or else the only one of which the lake has these channels.
+
+    With `are_features`, recordings or features of them.
+
+    Raises
+    ------
+    ConfigError
+        If there are several.
+    """
+    from daedalus.cli.stores import open_store
+    from daedalus.cli.wiring import sources
+    from daedalus.etl.core.config import PROCESSED, READY
+    from daedalus.shared.errors import ConfigError
+    from daedalus.storage.base import Place
+    from daedalus.storage.local import as_storage
+
+    if wanted is not None:
+        return wanted
+    read, write = (Place(as_storage(open_store(settings, f"etl_storage_{name}"))) for name in ("input", "output"))
+    roots = [read / settings.storage.paths.tier_raw / READY]
+    roots += [read / PROCESSED, write / PROCESSED] if are_features else []
+    found = {name for root in roots for name in root.folders() if not set(channels).isdisjoint((root / name).folders())}
+    if len(found) > 1:
+        raise ConfigError(f"the lake holds what {' and '.join(sorted(found))} recorded: choose one with --source")
+    return next(iter(found), (sources(settings) or ["coinbase"])[0])
 
 
 def lake(

@@ -86,7 +86,7 @@ def calibrate_microprice(
     table: Annotated[Path, typer.Argument(help="The file to write, for processor_options.microprice_calibration.")],
     tick_size: Annotated[float, typer.Option("--tick-size", help="Price step of the market.", min=1e-12)],
     input: etl.InputOption = None,
-    source: etl.SourceOption = "coinbase",
+    source: etl.SourceOption = None,
     exchange: etl.ExchangeOption = None,
     symbol: etl.SymbolOption = None,
     start: etl.FromOption = None,
@@ -106,7 +106,9 @@ def calibrate_microprice(
     from daedalus.etl.core.config import InputConfig
 
     chosen = etl.filter_spec(exchange, symbol, None, None, None, None, start, end)
-    found, books = calibrate_from_lake(InputConfig(**input_options(settings, source)), chosen, tick_size)
+    found, books = calibrate_from_lake(
+        InputConfig(**input_options(settings, etl.source_of(settings, source, ["orderbook"]))), chosen, tick_size
+    )
     found.save(table)
     typer.echo(f"{table}: {found.exchange} {found.symbol}, from {books:,} books")
 
@@ -117,7 +119,7 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
     def compute(
         input: etl.InputOption = None,
         output: etl.OutputOption = None,
-        source: etl.SourceOption = "coinbase",
+        source: etl.SourceOption = None,
         exchange: etl.ExchangeOption = None,
         symbol: etl.SymbolOption = None,
         year: etl.YearOption = None,
@@ -146,7 +148,8 @@ def _command(table: Table, doc: str) -> Callable[..., None]:
         settings = etl.load_settings(config, overrides, input, output, debug)
         chosen = etl.filter_spec(exchange, symbol, year, month, day, hour, start, end)
         options = RunOptions(dry_run, debug, as_json, limit, workers, engine, scheduler)
-        places = etl.lake(settings, source, table, trades=trades, mode=mode, engine=engine)
+        recorded_by = etl.source_of(settings, source, [table])
+        places = etl.lake(settings, recorded_by, table, trades=trades, mode=mode, engine=engine)
         make = functools.partial(
             _runner(table),
             table_options(settings, feature_set),

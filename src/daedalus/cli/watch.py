@@ -41,7 +41,7 @@ _Once = Annotated[bool, typer.Option("--once", help="Do what there is to do, and
 def watch(
     input: etl.InputOption = None,
     output: etl.OutputOption = None,
-    source: etl.SourceOption = "coinbase",
+    source: etl.SourceOption = None,
     tables: _Tables = None,
     late: _Late = None,
     interval: _Interval = None,
@@ -71,7 +71,8 @@ def watch(
     from daedalus.storage.local import make_dirs
     from daedalus.storage.lock import exclusive
 
-    states = state_path or watch_states(settings) / source
+    recorded_by = etl.source_of(settings, source, settings.etl.watch.tables)
+    states = state_path or watch_states(settings) / recorded_by
     if states.suffix == ".json":
         raise ConfigError(f"--state-path {states}: the watcher keeps states of many markets: give a folder")
     make_dirs(states)
@@ -79,7 +80,7 @@ def watch(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with exclusive(states / "watch.lock", "watcher"):
-        watcher = _watcher(settings, source, states, feature_set, stop, told)
+        watcher = _watcher(settings, recorded_by, states, feature_set, stop, told)
         if not once:
             watcher.run()
             return
