@@ -13,34 +13,13 @@ from daedalus.cli.main import app
 from daedalus.config.config import load_config
 from daedalus.ingestion.monitoring.metrics import METRICS, SYNC_METRICS
 from tests.conftest import ROOT
+from tests.docs.guide_commands import commands, pages, reason_not_here
 
-GUIDES = (
-    "OPERATIONS",
-    "PI4",
-    "TROUBLESHOOTING",
-    "SYSTEM_ONBOARDING",
-    "UPGRADING",
-    "PROCESSOR_OPTIONS",
-    "PARQUET_ETL_FEATURES",
-    "CCXT_ETL_ARCHITECTURE",
-    "RESEARCH_PROMPT_ORDERBOOK_QUANT",
-    "FRONTIER_QUANT_RESEARCH_PROMPT",
-)
-#: Programs of the system that may be called, all but `daedalus`.
-OTHERS = {"systemctl", "apt", "git", "make", "nano", "journalctl", "cd"}
+GUIDES = tuple(page.stem for page in pages() if page.parent.name == "docs")
 
 
 def text_of(guide: str) -> str:
     return (ROOT / "docs" / f"{guide}.md").read_text()
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL):
-        for line in block.splitlines():
-            for part in re.split(r"\s&&\s", line):
-                words = shlex.split(part, comments=True)
-                if words:
-                    yield words[1:] if words[0] == "sudo" else words
 
 
 def parse(words: list[str]) -> None:
@@ -58,15 +37,35 @@ def parse(words: list[str]) -> None:
         load_config(None, parse_overrides(list(settings)), environ={}, default_path=Path("/nonexistent"))
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_commands_can_be_called_as_they_stand(guide: str) -> None:
-    found = list(commands(text_of(guide)))
-    assert found
-    for program, *words in found:
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_commands_can_be_called_as_they_stand(page: Path) -> None:
+    for command in commands(page.read_text()):
+        program, *words = shlex.split(command.removeprefix("sudo "))
         if Path(program).name == "daedalus":
             parse(words)
         else:
-            assert program in OTHERS, program
+            assert reason_not_here(command) or program in ("make", ".venv/bin/python"), command
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=lambda page: page.stem)
+def test_blocks_of_commands_are_marked_as_such(page: Path) -> None:
+    fence, inside = "", False
+    for line in page.read_text().splitlines():
+        if line.lstrip().startswith("```"):
+            inside, fence = not inside, line.strip("` ")
+        elif inside and re.match(r" *(sudo )?(\.venv/bin/)?daedalus ", line):
+            assert fence == "sh", f"{page.name}: {line}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=lambda page: page.stem)
+def test_commands_within_a_sentence_are_those_that_there_are(page: Path) -> None:
+    for line in re.findall(r"`daedalus ([^-`][^`]*)`", page.read_text()):
+        try:
+            parse(shlex.split(line))
+        except IndexError:
+            pass  # A group of commands, by its name.
+        except Exception as error:
+            assert "Missing parameter" in str(error), f"daedalus {line}: {error}"
 
 
 def test_what_is_wrong_is_noticed() -> None:

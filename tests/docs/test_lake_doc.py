@@ -1,17 +1,11 @@
 """docs/LAKE.md: its code and its commands run, on a small lake."""
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from daedalus.cli.main import app
-from daedalus.lake.tables import Layout
-from daedalus.storage.local import LocalStorage
 from tests.conftest import ROOT
 from tests.unit.etl.core.bronze import T0, S, books, trades, write_bronze
 from tests.unit.lake.bronze import delta, write_events
@@ -49,17 +43,3 @@ def test_its_python_runs(here: Path) -> None:
         exec(compile(block, "docs/LAKE.md", "exec"), names)
     assert isinstance(names["event"].collected_at, int) and names["frame"].height == 60
     assert names["trades"].collect().height == 60
-
-
-def test_its_commands_run(here: Path) -> None:
-    for line in "".join(blocks("sh")).splitlines():
-        program, *words = shlex.split(line)
-        done = CliRunner().invoke(app, words)
-        assert program == "daedalus" and done.exit_code == 0, f"{line}\n{done.output}\n{done.exception}"
-    assert pl.read_parquet("bars.parquet").height == 10
-    assert pl.read_csv("trades.csv").height == 120
-
-
-def test_its_tables_are_named_as_the_code_names_them(here: Path) -> None:
-    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", TEXT, flags=re.MULTILINE))))
-    assert set(Layout(LocalStorage(here), LocalStorage(here)).tables()) <= named

@@ -23,6 +23,11 @@ PATIENCE_S = 200
 
 def run(*arguments: object, cwd: Path, code: int = 0, env: dict[str, str] | None = None) -> Done:
     """Run a command in this process, which has loaded already what a process of its own takes seconds to load."""
+    return _checked(attempt(*arguments, cwd=cwd, env=env), code)
+
+
+def attempt(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Done:
+    """Run a command in this process, however it ends."""
     out, err = io.StringIO(), io.StringIO()
     words = ["daedalus", *map(str, arguments)]
     with _as_it_was(), contextlib.chdir(cwd), pytest.MonkeyPatch.context() as patch:
@@ -31,7 +36,7 @@ def run(*arguments: object, cwd: Path, code: int = 0, env: dict[str, str] | None
             patch.setenv(name, value)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
-    return _checked(Done(words, int(ended.value.code or 0), out.getvalue(), err.getvalue()), code)
+    return Done(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def run_alone(*arguments: object, cwd: Path, code: int = 0) -> Done:

@@ -19,6 +19,7 @@ from daedalus.ingestion.monitoring.status import Status, born, write_status
 from daedalus.sandbox.server import SandboxServer, in_thread
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.shared.errors import ConfigError
+from daedalus.testing.lake import read_channel, unfinished
 from tests.end_to_end.test_ingest import command, wait_until
 
 MADE = {"version": "1", "source": "coinbase", "phase": "recording", "started_at": 1, "written_at": 1, "interval_s": 5.0}
@@ -164,6 +165,19 @@ def test_an_end_in_order_is_told_and_shown(recorder):
     done = recorder.status()
     assert done.exit_code == 1 and "nothing records into" in done.stdout
     assert re.search(r"^coinbase: stopped .* ago$", done.stdout, re.MULTILINE)
+
+
+def test_when_the_supervisor_is_killed_the_recorder_ends_in_order(recorder, tmp_path):
+    orphan = Recorder(tmp_path, recorder.url)
+    try:
+        wait_until(lambda: orphan.hear(1.0) == "READY=1", 60)
+        orphan.process.kill()
+        wait_until(lambda: re.search("coinbase: (stopped|died)", orphan.status().stdout))
+    finally:
+        orphan.close()
+    assert "coinbase: stopped" in orphan.status().stdout
+    assert not unfinished(tmp_path)
+    assert read_channel(tmp_path, "gaps")["reason"].unique().to_list() == ["shutdown"]
 
 
 def test_one_that_died_is_told_from_one_that_was_stopped(tmp_path):

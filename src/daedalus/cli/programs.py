@@ -63,14 +63,24 @@ def chosen_sources(settings: "DaedalusConfig", sources: str | None) -> list[str]
     return names
 
 
-def command_line(kind: str, sources: Sequence[str], flags: Sequence[str], *, once: bool = False) -> tuple[str, ...]:
-    """Return the command of a program; a watcher follows one source. `once` makes a sync that ends."""
+def command_line(
+    kind: str, sources: Sequence[str], flags: Sequence[str], *, module: str = "main", once: bool = False
+) -> tuple[str, ...]:
+    """Return the command of a program; a watcher follows one source.
+
+    Parameters
+    ----------
+    module
+        Of the command line: `main`, or `supervised` for a process that is to end with the one that starts it.
+    once
+        Makes a sync that ends.
+    """
     words = {
         "collector": ["ingest", "--sources", ",".join(sources)],
         "sync": ["sync", "--mode", "once" if once else "continuous"],
         "watcher": ["watch", "--source", *sources],
     }[kind]
-    return (sys.executable, "-m", "daedalus.cli.main", *words, *flags)
+    return (sys.executable, "-m", f"daedalus.cli.{module}", *words, *flags)
 
 
 def common_flags(config: Path | None, base_dir: Path | None, overrides: Sequence[str] | None) -> list[str]:

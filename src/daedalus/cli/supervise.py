@@ -34,7 +34,8 @@ def run(
 
     Each is a process of its own, so that features never hold up recording. One that ends, or hangs, is started again
     after a wait that grows from a second to a minute; the log says why it ended. Ctrl-C ends all in order, a second one
-    at once. Under systemd, `daedalus service install` does the same with units.
+    at once. When it is killed itself, they end in order too. Under systemd, `daedalus service install` does the same
+    with units.
 
     Example: daedalus run --only collector,watcher
 
@@ -71,22 +72,23 @@ def programs(
 ) -> "list[Program]":
     """Return the programs that are to run. Raises `ConfigError` for what could not."""
     import shutil
+    from functools import partial
 
     from daedalus.cli.programs import chosen_kinds, chosen_sources, command_line, common_flags, hang_check
     from daedalus.cli.supervisor import Program
 
     kinds, names = chosen_kinds(settings, only), chosen_sources(settings, sources)
-    flags = common_flags(config, base_dir, overrides)
+    line = partial(command_line, flags=common_flags(config, base_dir, overrides), module="supervised")
     # Recording comes first: what can wait runs behind it.
     nice = (path, "-n", "10") if (path := shutil.which("nice")) else ()
     made: list[Program] = []
     for kind in kinds:
         if kind == "collector":
-            made.append(Program(kind, command_line(kind, names, flags), hang_check(settings, names)))
+            made.append(Program(kind, line(kind, names), hang_check(settings, names)))
         elif kind == "sync":
-            made.append(Program(kind, (*nice, *command_line(kind, names, flags))))
+            made.append(Program(kind, (*nice, *line(kind, names))))
         else:
-            made += [Program(f"{kind} {name}", (*nice, *command_line(kind, [name], flags))) for name in names]
+            made += [Program(f"{kind} {name}", (*nice, *line(kind, [name]))) for name in names]
     return made
 
 

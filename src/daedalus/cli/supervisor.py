@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,9 +106,10 @@ class Supervisor:
     async def _live(self, program: Program, stop: asyncio.Event) -> str:
         """Start a program and wait for its end; return how it came."""
         try:
-            # In a session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
+            # In a session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once. Its stdin says
+            # nothing, and ends when we do: see `supervised`.
             process = await asyncio.create_subprocess_exec(
-                *program.command, stdin=DEVNULL, stderr=PIPE, start_new_session=True
+                *program.command, stdin=PIPE, stderr=PIPE, start_new_session=True
             )
         except OSError as error:
             return f"it cannot be started: {error.strerror or error}"

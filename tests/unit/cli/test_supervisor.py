@@ -197,7 +197,7 @@ def test_programs_are_called_as_the_command_line_wants_them(here):
     assert [one.name for one in found] == ["collector", "sync", "watcher coinbase", "watcher ccxt"]
     for one in found:
         words = list(one.command)
-        parse(words[words.index("daedalus.cli.main") + 1 :])
+        parse(words[words.index("daedalus.cli.supervised") + 1 :])
         assert str(here / "c.yaml") in words and f"storage.base_dir={here / 'a lake'}" in words
     units = install("--dry-run", *MARKETS, *STORE, "--base-dir", "a 100% $new lake").stdout
     for line in re.findall(r"^ExecStart=(.*)$", units, flags=re.MULTILINE):
