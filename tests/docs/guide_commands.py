@@ -21,7 +21,7 @@ NOT_HERE = {
 INSTEAD = {
     r"^make demo$": "daedalus demo --seconds 5",
     r"^(sudo )?\.venv/bin/(?=daedalus|python)": "",
-    r"^python scripts/": f"python {ROOT}/scripts/",
+    r"(?<=\bpython )(?=scripts/)": f"{ROOT}/",
     r"^(daedalus service install)(?!.*--dry-run)": r"\1 --folder units",
     r"s3://my-lake\b": "s3://lake/{prefix}",
     r"\b8765\b": "{port}",

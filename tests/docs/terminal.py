@@ -14,8 +14,14 @@ from pathlib import Path
 from tests.docs.guide_commands import sign_of_life
 from tests.end_to_end.commands import PATIENCE_S, attempt
 
-#: They go on beside what is called next, until another of their kind takes their place.
-_KINDS = {"run": "recorder", "ingest": "recorder", "watch": "watcher", "sandbox": "exchange"}
+#: What goes on beside other commands until one of its kind takes its place. Frames are replayed when they are sealed.
+_KINDS = {
+    "run": "recorder",
+    "ingest": "recorder",
+    "replay-frames": "recorder",
+    "watch": "watcher",
+    "sandbox": "exchange",
+}
 
 
 class Running:
@@ -67,6 +73,7 @@ class Terminal:
         """Run a command, or start it and leave it running; fail if it does not do what it should."""
         words = [word for one in shlex.split(command) for word in self._expanded(one)]
         sign = sign_of_life(command)
+        self.end(_KINDS.get(words[1], "other"))
         if words[0] == "python":
             done = subprocess.run([sys.executable, *words[1:]], cwd=self._folder, env={**os.environ, **self._env})
             assert done.returncode == 0, command
@@ -102,14 +109,12 @@ class Terminal:
 
     def _start(self, words: list[str], sign: str) -> None:
         running = Running(words, self._folder, self._env)
-        if running.kind != "other":
-            self.end(running.kind)
         self._running[running.kind] = running
         deadline = time.monotonic() + PATIENCE_S
         while not getattr(self, f"_{sign}")(running):
             assert running.process.poll() is None, f"{running.line}: has ended\n{running.said}"
             assert time.monotonic() < deadline, f"{running.line}: shows no sign of life\n{running.said}"
-            time.sleep(0.05)
+            time.sleep(0.4)
         if running.kind == "other":
             self.end("other")
 

@@ -28,7 +28,7 @@ def run(*arguments: object, cwd: Path, code: int = 0, env: dict[str, str] | None
 
 def attempt(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Done:
     """Run a command in this process, however it ends."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     words = ["daedalus", *map(str, arguments)]
     with _as_it_was(), contextlib.chdir(cwd), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", words)
@@ -36,7 +36,8 @@ def attempt(*arguments: object, cwd: Path, env: dict[str, str] | None = None) ->
             patch.setenv(name, value)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
-    return Done(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return Done(words, int(ended.value.code or 0), *said)
 
 
 def run_alone(*arguments: object, cwd: Path, code: int = 0) -> Done:
