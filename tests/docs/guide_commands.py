@@ -28,7 +28,7 @@ INSTEAD = {
     r"\b9464\b": "{metrics_port}",
     r" FILES ": " spot_btcusdt_20250619.gz ",
 }
-#: Commands that go on until Ctrl-C, and how a test tells that they are at work: see `tests.docs.terminal`.
+#: Commands that go on until Ctrl-C, and how a test tells that they are at work: see `tests.end_to_end.terminal`.
 ENDLESS = {
     r"daedalus (run|ingest)\b": "records",
     r"daedalus watch (?!.*--once)": "watches",

@@ -13,10 +13,10 @@ import pytest
 from daedalus.sandbox.server import SandboxServer, in_thread
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.testing.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
-from tests.docs import guide_lake
 from tests.docs.guide_commands import ENDLESS, INSTEAD, NOT_HERE, as_run, commands, pages, reason_not_here, sign_of_life
-from tests.docs.terminal import Terminal
+from tests.end_to_end import guide_lake
 from tests.end_to_end.commands import run
+from tests.end_to_end.terminal import Terminal
 
 PREFIX = "guides"
 #: What starts processes takes seconds: what a page before has shown is not shown again.
