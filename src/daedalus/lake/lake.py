@@ -277,10 +277,13 @@ class Lake:
             If the disk refuses.
         """
         chosen, path = formats.find(format), Path(output)
-        if chosen.table is not None:
-            rows = self.scan(table, exchange=exchange, symbol=symbol, start=start, end=end)
+        if (write := chosen.table) is not None:
             with formats.whole_file(path) as temp:
-                chosen.table(rows, temp)
+
+                def look() -> None:
+                    write(self.scan(table, exchange=exchange, symbol=symbol, start=start, end=end), temp)
+
+                looked_again(look, FileNotFoundError)
             return None
         assert chosen.market is not None
         market = chosen_market(self._layout, Choice.of(exchange, symbol, start, end), pair)

@@ -132,6 +132,23 @@ def test_files_that_are_merged_between_listing_and_looking_are_listed_again(
     assert open_lake(base).scan("orderbook_features").collect().height == 18
 
 
+def test_files_that_are_merged_before_they_are_exported_are_listed_again(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = files(base)[0]
+    appended = first.rename(first.with_name("features-1-2.parquet"))
+
+    def merged_after(segments: list[Place], channel: str | None) -> pl.LazyFrame:
+        rows = lazy_frame(segments, channel)
+        if appended.exists():
+            appended.rename(first)
+        return rows
+
+    monkeypatch.setattr(lakes, "lazy_frame", merged_after)
+    open_lake(base).export("csv", base / "rows.csv", table="orderbook_features")
+    assert pl.read_csv(base / "rows.csv").height == 18
+
+
 def test_footers_of_files_that_were_merged_are_those_of_the_merged_one(base: Path) -> None:
     first = files(base)[0]
     first.rename(first.with_name("features-1-2.parquet"))
