@@ -169,7 +169,7 @@ def _runner(table: Table) -> "Callable[..., TransformExecutor]":
     """Return what makes the executor of a table from its configuration and places."""
     from daedalus.etl.core import runners
 
-    makers = {
+    makers: dict[Table, Callable[..., TransformExecutor]] = {
         "orderbook": runners.StatefulOrderbookRunner,
         "trades": runners.trades_runner,
         "ticker": runners.ticker_runner,

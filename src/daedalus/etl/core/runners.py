@@ -1,6 +1,7 @@
 """Executors that are made from plain values, here or in a worker process."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from daedalus.etl.core.config import FeatureConfig, InputConfig, OutputConfig
@@ -71,7 +72,8 @@ def make_runner(
     return TransformExecutor(make_transform(), source, target, on_progress=on_progress)
 
 
-def trades_runner(
+def stateful_runner(
+    make_transform: Callable[[FeatureConfig], Transform],
     config: FeatureConfig,
     source: InputConfig,
     target: OutputConfig,
@@ -80,26 +82,13 @@ def trades_runner(
     reset_states: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TransformExecutor:
-    """Return the executor of trade features; see `StatefulOrderbookRunner`."""
+    """Return the executor of a transform that carries state; see `StatefulOrderbookRunner`."""
     states = None if state_path is None else StateManager(state_path)
-    transform = TradesFeatureTransform(config)
+    transform = make_transform(config)
     return TransformExecutor(
         transform, source, target, states=states, reset_states=reset_states, on_progress=on_progress
     )
 
 
-def ticker_runner(
-    config: FeatureConfig,
-    source: InputConfig,
-    target: OutputConfig,
-    *,
-    state_path: Path | Place | None = None,
-    reset_states: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> TransformExecutor:
-    """Return the executor of ticker features; see `StatefulOrderbookRunner`."""
-    states = None if state_path is None else StateManager(state_path)
-    transform = TickerFeatureTransform(config)
-    return TransformExecutor(
-        transform, source, target, states=states, reset_states=reset_states, on_progress=on_progress
-    )
+trades_runner = partial(stateful_runner, TradesFeatureTransform)
+ticker_runner = partial(stateful_runner, TickerFeatureTransform)
