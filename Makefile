@@ -44,7 +44,7 @@ soak: $(STAMP) ## run the long tests
 
 site: $(STAMP) ## build the guides and the API reference as web pages (site/)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	@echo "site: open site/index.html"
+	@echo "site: open site/index.html (its search wants a server: $(BIN)/python -m http.server --directory site)"
 
 lock: $(STAMP) ## write constraints.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@BIN=$(BIN) sh scripts/lock.sh $(ARGS)

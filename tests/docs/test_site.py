@@ -1,5 +1,6 @@
 """The site builds, warnings being errors: no dead links, nothing in the reference that is not there."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert "open_lake" in (tmp_path / "site" / "reference" / "lake.html").read_text()
 
 
-def test_the_index_names_every_guide() -> None:
-    index = (ROOT / "docs" / "INDEX.md").read_text()
+def test_the_index_and_the_menu_name_every_guide() -> None:
+    index, menu = (ROOT / "docs" / "INDEX.md").read_text(), (ROOT / "mkdocs.yml").read_text().partition("nav:")[2]
     guides = {path.name for path in (ROOT / "docs").glob("*.md")} - {"INDEX.md"}
     assert not {name for name in guides if f"({name})" not in index}
+    assert not {name for name in guides if not re.search(rf"\b{name}\b", menu)}

@@ -119,12 +119,15 @@ def _print_gaps(found: "Quality") -> None:
     if found.gaps.is_empty():
         typer.echo("no gaps")
         return
-    seconds = ((pl.col("ended_at") - pl.col("started_at")) / 1e9).sum().alias("seconds")
-    grouped = found.gaps.group_by("exchange", "symbol", "reason", maintain_order=True).agg(
-        pl.col("channel").unique().sort().str.join(" "),
-        pl.struct("started_at").n_unique().alias("times"),
-        seconds,
-        pl.col("missed").sum(),
+    cause = ["exchange", "symbol", "reason"]
+    seconds = ((pl.col("ended_at") - pl.col("started_at")) / 1e9).max().alias("seconds")
+    once = found.gaps.group_by(*cause, "started_at", maintain_order=True).agg(
+        "channel", seconds, pl.col("missed").max()
+    )
+    grouped = once.group_by(*cause, maintain_order=True).agg(
+        pl.col("channel").explode().unique().sort().str.join(" "),
+        pl.len().alias("times"),
+        pl.col("seconds", "missed").sum(),
         pl.col("started_at").min(),
     )
     rows = [

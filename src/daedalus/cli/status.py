@@ -116,11 +116,14 @@ def _live(settings: "DaedalusConfig", interval: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from daedalus.cli.status_print import lines
+    from daedalus.cli.status_print import cut, lines
 
     console = Console()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            text = "\n".join(lines(look(settings), console.width)[: console.height])
-            live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            shown = cut(lines(look(settings), console.width), console.height)
+            text = Text("\n".join(shown), no_wrap=True, overflow="ellipsis")
+            text.highlight_regex(r"(?m)^ *(SYNC )?FAULT .*$", "bold red")
+            text.highlight_regex(r"(?m)^ *warning .*$", "yellow")
+            live.update(text, refresh=True)
             time.sleep(interval)

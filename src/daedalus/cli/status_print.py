@@ -81,6 +81,13 @@ def lines(seen: Seen, width: int) -> list[str]:
     return [part for line in found for part in _fitted(line, width)]
 
 
+def cut(shown: list[str], height: int) -> list[str]:
+    """Return what fits into so many lines, and in the last one what does not."""
+    if len(shown) <= height:
+        return shown
+    return [*shown[: height - 1], f"... {len(shown) - height + 1} more lines: a higher window shows them"]
+
+
 def _fitted(line: str, width: int) -> list[str]:
     """Return a line, broken below its text where it is too wide."""
     if len(line) <= width:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from daedalus.cli.status_print import Seen, as_machine, lines
+from daedalus.cli.status_print import Seen, as_machine, cut, lines
 from daedalus.ingestion.monitoring.status import Clocks, Connection, Disk, Journal, Queue
 from daedalus.shared.clock import NS_PER_SECOND
 from daedalus.storage.sync_health import SyncHealth
@@ -50,6 +50,12 @@ def test_nothing_is_cut_off(width):
         assert text in words, text
     assert "FAULT" in shown[1] and "the disk refuses rows" in words and "do not deliver: kraken" in words
     assert "90% full" in words and "-2.5 s apart" in words
+
+
+def test_a_low_window_says_that_there_is_more():
+    shown = lines(SEEN, 80)
+    assert cut(shown, len(shown)) == shown
+    assert cut(shown, 10) == [*shown[:9], f"... {len(shown) - 9} more lines: a higher window shows them"]
 
 
 def test_machines_are_told_the_same():

@@ -158,6 +158,18 @@ def test_quiet_hours_count_and_hours_that_were_not_recorded_do_not(tmp_path: Pat
     assert narrow.select("hour", "connected_s", "verified_s").rows() == [(15, 3600.0, 3600.0)]
 
 
+def test_an_hour_that_was_lost_whole_counts(tmp_path: Path) -> None:
+    lost = gap(T0 + 3 * HOUR, T0 + HOUR // 2, T0 + 3 * HOUR, "disk_full", "trades")
+    write_events(tmp_path, [trade(T0, 0), lost, trade(T0 + 3 * HOUR, 1)])
+    rows = daedalus.open_lake(tmp_path).quality().hours.filter(pl.col("channel") == "trades")
+    assert rows.select("hour", "gaps", "connected_s", "gap_s").rows() == [
+        (14, 1, 1800.0, 1800.0),
+        (15, 0, 0.0, 3600.0),
+        (16, 0, 0.0, 3600.0),
+        (17, 0, 0.0, 0.0),
+    ]
+
+
 def test_the_table_is_kept_day_by_day_and_a_rerun_changes_nothing(tmp_path: Path) -> None:
     write_events(tmp_path, [trade(T0 + n * HOUR, n) for n in range(20)])
     lake = daedalus.open_lake(tmp_path)

@@ -79,7 +79,8 @@ def lines(series: Sequence[tuple[str, Sequence[Point]]], title: str) -> str:
     if not points:
         return ""
     times, values = [t for t, _ in points], [float(v) for _, v in points if v is not None]
-    low, high = _padded(min(values), max(values))
+    ticks = _ticks(min(values), max(values))
+    low, high = ticks[0], ticks[-1]
     first, last = min(times), max(max(times), min(times) + 1)
 
     def x(t: int) -> float:
@@ -89,8 +90,7 @@ def lines(series: Sequence[tuple[str, Sequence[Point]]], title: str) -> str:
         return _TOP + (high - value) / (high - low) * (_CHART_H - _TOP - _BOTTOM)
 
     parts = [_open(_CHART_W, _CHART_H, title)]
-    for n in range(_TICKS + 1):
-        value = low + (high - low) * n / _TICKS
+    for value in ticks:
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_CHART_W - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
         )
@@ -123,12 +123,25 @@ def _stroke(kind: str, points: Sequence[tuple[float, float]]) -> str:
     return f'<polyline class="line {kind}" points="{path}"/>'
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    """Return the bounds of an axis: from 0 where that is near, never empty."""
-    if 0 <= low < high / 2 or high == low == 0:
-        low = 0.0
-    room = max((high - low) * 0.08, abs(high) * 0.02) or 1.0
-    return low if low == 0 else low - room, high + room
+def _ticks(low: float, high: float) -> list[float]:
+    """Return where an axis is marked, at round numbers, its ends among them: from 0 where that is near.
+
+    Examples
+    --------
+    >>> _ticks(0.2, 1.03), _ticks(102.0, 107.0), _ticks(3.0, 3.0)
+    ([0.0, 0.5, 1.0, 1.5], [102.0, 104.0, 106.0, 108.0], [2.0, 4.0])
+    """
+    low = 0.0 if 0 <= low < high / 2 else low
+    step = _round_up((high - low) / _TICKS or abs(high) / 2 or 1.0)
+    first = math.floor(low / step)
+    last = max(first + 1, math.ceil(high / step))
+    return [n * step for n in range(first, last + 1)]
+
+
+def _round_up(value: float) -> float:
+    """Return the least of ..., 0.5, 1, 2, 5, 10, ... that is not below a value."""
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(unit * times for times in (1, 2, 5, 10) if unit * times >= value * (1 - 1e-9))
 
 
 def short(value: float) -> str:

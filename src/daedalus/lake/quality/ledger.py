@@ -63,11 +63,17 @@ class Ledger:
         """Return the gaps that name a stream itself, by start."""
         return sorted(self._streams.get((symbol, channel), []), key=lambda gap: gap.started_at)
 
-    def spans(self, symbol: str, channel: str) -> list[Span]:
-        """Return when rows of a stream may be missing, for its own gaps and those of its connection."""
+    def spans(self, symbol: str, channel: str, *, but: str | None = None) -> list[Span]:
+        """Return when rows of a stream may be missing, for its own gaps and those of its connection.
+
+        Parameters
+        ----------
+        but
+            A cause whose gaps are left out.
+        """
         names = {(symbol, channel), (symbol, ALL), (ALL, channel), (ALL, ALL)}
         found = [gap for name in names for gap in self._streams.get(name, []) if not gap.is_frame]
-        return [(gap.started_at, self._closed(gap, symbol, channel)) for gap in found]
+        return [(gap.started_at, self._closed(gap, symbol, channel)) for gap in found if gap.reason != but]
 
     def _end(self, symbol: str, channel: str, row: Gap) -> int:
         if row.ended_at is not None:

@@ -30,7 +30,7 @@ _STYLE = """
 --verified:#2e9e6b;--connected:#8fb8de;--gap:#d9483b;--none:#edf0f3;--first:#2a7fba;--second:#d9822b}
 @media (prefers-color-scheme:dark){:root{--page:#12171d;--text:#e3e9f0;--soft:#93a3b4;--rule:#2b3540;--card:#1a2129;
 --verified:#35b57c;--connected:#3f6f9f;--gap:#f0655a;--none:#222a33;--first:#5fb0ea;--second:#f0a554}}
-body{margin:0 auto;padding:24px;max-width:1160px;background:var(--page);color:var(--text);
+body{margin:0 auto;padding:24px;max-width:1440px;background:var(--page);color:var(--text);
 font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 h1{font-size:22px;margin:0}h2{font-size:16px;margin:32px 0 8px}p{margin:4px 0;color:var(--soft)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -43,7 +43,8 @@ text{fill:var(--text);font-size:12px}.tick{fill:var(--soft);font-size:11px}
 .verified{fill:var(--verified)}.connected{fill:var(--connected)}.gap{fill:var(--gap)}.none{fill:var(--none)}
 .grid{stroke:var(--rule)}.line{fill:none;stroke-width:1.5}.line.first{stroke:var(--first)}
 .line.second{stroke:var(--second);stroke-dasharray:4 3}.dot.first{fill:var(--first)}.dot.second{fill:var(--second)}
-.key{display:inline-block;width:12px;height:12px;border-radius:2px;margin:0 5px 0 14px;vertical-align:-1px}
+.key{white-space:nowrap;margin-left:14px}
+.key i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}
 """
 _SUMMARY = (
     ("rows", "rows"),
@@ -98,7 +99,7 @@ def _coverage(hours: pl.DataFrame) -> str:
         line[places[start]] = _cell(start, width, connected, verified, gap)
     shown = list(cells.items())
     note = f"<p>the first {MARKETS_MAX} of {len(shown)} streams</p>" if len(shown) > MARKETS_MAX else ""
-    keys = "".join(f'<span class="key" style="background:var(--{kind})"></span>{text}' for kind, text in _KEYS)
+    keys = " ".join(f'<span class="key"><i style="background:var(--{kind})"></i>{text}</span>' for kind, text in _KEYS)
     unit = "hour" if width == HOUR_NS else "day"
     head = f"<h2>Coverage</h2><p>a cell is one {unit}, filled with its time:{keys}</p>{note}"
     return f'{head}<div class="wide">{calendar(shown[:MARKETS_MAX], _marks(times), _WIDTH)}</div>'
@@ -160,6 +161,9 @@ def _number(value: float | str | None) -> str:
 
 
 def _gaps(gaps: pl.DataFrame) -> str:
+    # What channels of a market share is one line.
+    shared = [name for name in gaps.columns if name != "channel"]
+    gaps = gaps.group_by(shared, maintain_order=True).agg(pl.col("channel").sort().str.join(" "))
     lines = (_gap_line(row) for row in gaps.head(GAPS_MAX).iter_rows(named=True))
     heads = ["began", "market", "channel", "cause", "seconds", "missed", "detail"]
     title = f"Gaps: {gaps.height:,}" + (f", the first {GAPS_MAX}" if gaps.height > GAPS_MAX else "")

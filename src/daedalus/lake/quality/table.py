@@ -121,6 +121,8 @@ class _Sheet:
         self._partitions = recording.streams[symbol, channel].partitions
         self._gaps = recording.ledger.of(symbol, channel)
         self._spans = merged(recording.ledger.spans(symbol, channel))
+        # A recorder that is switched off loses nothing that it was to record.
+        self._lost = merged(recording.ledger.spans(symbol, channel, but="shutdown"))
         self._since, self._until = first_row(self._partitions[0]), recording.until
         self._newest: int | None = None
         self._keys: pl.Series | None = None
@@ -140,7 +142,8 @@ class _Sheet:
                 yield from self._silent(Hour(self.channel, at, empty.rows, empty.before, None))
 
     def _silent(self, hour: Hour) -> Iterator[Hour]:
-        if left_over(*self._recorded(hour.start), self._spans) or self._gaps_in(hour.start):
+        begin, end = self._recorded(hour.start)
+        if left_over(begin, end, self._spans) or clipped(self._lost, begin, end) or self._gaps_in(hour.start):
             yield hour
 
     def _recorded(self, start: int) -> Span:
