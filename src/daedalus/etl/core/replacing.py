@@ -8,6 +8,7 @@ file systems neither: there the new file comes first, and its footer names the f
 
 import contextlib
 import fcntl
+import filecmp
 import hashlib
 import os
 import re
@@ -97,6 +98,9 @@ def replace(temp: Path, final: Place, beside: Sequence[Place]) -> None:
         with held(local.parent):
             beside = [place for place in beside if place.exists()]
             if beside and exchanged(temp, final, [place.name for place in beside]):
+                return
+            if not beside and local.exists() and filecmp.cmp(temp, local, shallow=False):
+                temp.unlink()  # A rerun: who is reading the file is left in peace, and a sync has nothing to send.
                 return
             publish(temp, local, overwrite=True)
     for place in beside:

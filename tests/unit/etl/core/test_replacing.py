@@ -91,6 +91,18 @@ def test_on_a_disk_the_folder_is_exchanged(
     assert list(tmp_path.rglob("*.tmp")) == []
 
 
+def test_a_rerun_into_equal_bytes_leaves_the_file_that_is_there(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path)
+    write(store, OLD)
+    (file,) = tmp_path.rglob("rows.parquet")
+    before = file.stat()
+    write(store, OLD)
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert list(tmp_path.rglob("*.tmp")) == []
+    write(store, [at + 1 for at in OLD])
+    assert file.stat().st_ino != before.st_ino and seen(store) == [at + 1 for at in OLD]
+
+
 def test_a_listing_begun_before_the_exchange_sees_all_old_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
