@@ -86,16 +86,16 @@ def _files(listed: _Listing) -> list[tuple[str, tuple[str, ...], tuple[int, ...]
 def _run(tables: Mapping[str, Table], listed: _Listing, query: str) -> pa.RecordBatchReader:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    for name, parts in listed.items():
-        _define(connection, tables[name], parts)
     try:
+        for name, parts in listed.items():
+            _define(connection, tables[name], parts)
         result = connection.sql(query)
         if result is None:
             raise ConfigError("the statement gives no rows")
         reader: pa.RecordBatchReader = result.to_arrow_reader(BATCH_ROWS)
         return pa.RecordBatchReader.from_batches(reader.schema, _explained(reader))
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        raise StorageError(str(error)) from error
+    except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowException, OSError) as error:
+        raise StorageError(f"{error}{_ADVICE}") from error
     except duckdb.Error as error:
         if type(error) is duckdb.Error:  # of a page that cannot be decoded; what is wrong in a query has a class
             raise StorageError(f"{error}{_ADVICE}") from error

@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import dataclasses
 import os
+import secrets
 import struct
 import sys
 from collections import Counter
@@ -22,9 +24,11 @@ from daedalus.lake.tables import Table
 from daedalus.shared.errors import StorageError
 from daedalus.shared.filters import FilterSpec
 from daedalus.storage.base import Place
+from daedalus.storage.clouds import S3Storage
 from daedalus.storage.local import local_place
 from daedalus.storage.partitions import REPLACES, Partition, find_partitions, replaces
 from daedalus.storage.segments import ReadStats, footers, read_chunks
+from daedalus.testing.s3_server import S3Server
 from tests.unit.etl.core.bronze import T0, S
 from tests.unit.lake.test_lake import write_made
 
@@ -102,6 +106,34 @@ def test_sql_asks_again_when_a_file_was_replaced_under_it(base: Path, monkeypatc
     monkeypatch.setattr(query, "_run", replaced_under)
     assert open_lake(base).sql("select count(*) n from orderbook_features")["n"].item() == 12 + 2 * 3 * 6
     assert len(tries) == 3
+
+
+def test_sql_asks_again_when_an_object_was_put_anew_since_the_listing(
+    base: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = S3Storage(**s3_server.options(secrets.token_hex(6)))  # type: ignore[arg-type]
+    for file in files(base):
+        store.put_file(file.relative_to(base).as_posix(), file)
+    real, tries = query._listed, list[int]()
+
+    def smaller_before(tables: Mapping[str, Table], statement: str) -> query._Listing:
+        tries.append(1)
+        listed = real(tables, statement)
+        if len(tries) > 1:
+            return listed
+        return {
+            name: [
+                (source, dataclasses.replace(part, sizes=tuple(size - 9 for size in part.sizes))) for source, part in of
+            ]
+            for name, of in listed.items()
+        }
+
+    monkeypatch.setattr(query, "_listed", smaller_before)
+    assert open_lake(store).sql("select count(*) n from orderbook_features")["n"].item() == 18
+    assert len(tries) == 2
+    tries.clear()
+    with pytest.raises(StorageError, match="ask again"):
+        open_lake(store).sql_batches("from orderbook_features")
 
 
 def test_sql_over_a_file_that_is_damaged_for_good_is_an_error_at_once(
