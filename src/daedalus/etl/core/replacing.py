@@ -101,6 +101,7 @@ def replace(temp: Path, final: Place, beside: Sequence[Place]) -> None:
                 return
             if not beside and local.exists() and filecmp.cmp(temp, local, shallow=False):
                 temp.unlink()  # A rerun: who is reading the file is left in peace, and a sync has nothing to send.
+                sync_dir(local.parent)  # Whoever published it may have been killed before that.
                 return
             publish(temp, local, overwrite=True)
     for place in beside:
