@@ -185,11 +185,44 @@ async def test_silence_and_closing_are_told_apart():
         got = []
         with pytest.raises(TransientCollectorError) as caught:
             async with websocket(url, max_frame_bytes=1 << 20, pace=HostPace(FAST, CLOCK), clock=CLOCK) as ws:
-                async for text, _ in text_frames(ws, 0.3, CLOCK):
-                    got.append(text)
+                async for frames in text_frames(ws, 0.3, CLOCK):
+                    got += [text for text, _ in frames]
         return got, caught.value.reason, str(caught.value)
 
     async with http(serve) as address:
         assert await talk(f"ws://{address}/") == (["one"], "stall", "nothing came for 0.3 s")
         got, reason, text = await talk(f"ws://{address}/?close=1")
     assert (got, reason) == (["one"], "disconnect") and "1012" in text and "restart" in text
+
+
+async def test_frames_that_came_together_are_handed_on_together_and_none_waits():
+    """A ping is answered while nothing else comes: what came before it is not held back until then."""
+    sent = [f"frame {n}" for n in range(250)]
+    is_taken = asyncio.Event()
+
+    async def serve(request):
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.receive_str()
+        for text in sent:
+            await ws.send_str(text)
+        await ws.ping()
+        await is_taken.wait()
+        await ws.send_bytes(b"\xff the last")
+        await ws.close()
+        return ws
+
+    batches = []
+    async with http(serve) as address:
+        url, pace = f"ws://{address}/", HostPace(FAST, CLOCK)
+        async with websocket(url, max_frame_bytes=1 << 20, pace=pace, clock=CLOCK) as ws:
+            await ws.send_str("begin")
+            with pytest.raises(TransientCollectorError, match="code 1000"):
+                async for frames in text_frames(ws, 30, CLOCK):
+                    batches.append(frames)
+                    if sum(map(len, batches)) == len(sent):
+                        is_taken.set()
+    received = [frame for frames in batches for frame in frames]
+    assert [text for text, _ in received] == [*sent, "\ufffd the last"]
+    assert [now for _, now in received] == sorted(now for _, now in received)
+    assert 1 < max(map(len, batches)) <= module.TOGETHER_MAX and len(batches) < len(sent)

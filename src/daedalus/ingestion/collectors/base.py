@@ -21,7 +21,7 @@ Stream = tuple[str, str]
 class Collector(Protocol):
     """One connection to an exchange.
 
-    `events` connects, yields the events of each frame as they arrive, and raises when the connection ends: it never
+    `events` connects, yields events as they arrive, all of a frame at once, and raises when the connection ends: it never
     connects again by itself. It may be called again, and then goes on with what it knows (open gaps, trades seen).
 
     Raises
@@ -40,7 +40,7 @@ class Collector(Protocol):
         """What is missing and has not ended."""
 
     def events(self) -> AsyncIterator[Sequence[Event]]:
-        """Connect and yield each frame's events, in arrival order."""
+        """Connect and yield the events of what comes, in arrival order."""
 
     def streams(self) -> Iterable[Stream]:
         """Return the (symbol, channel) pairs that it records."""

@@ -90,26 +90,30 @@ class QuickSide:
 
     def store_all(self, deltas: Iterable[Sequence[Any]]) -> None:
         """Set levels from [price, size, ...] texts; a size of 0 removes. Raises `MalformedError` for what is none."""
-        known, number, log, highest = self._known, self.number, self.log, float_info.max
+        known, log, highest = self._known, self.log, float_info.max
         if known is None or len(known) != len(self):  # type: ignore[arg-type]
             known = self._known = {level[0]: level for level in self}  # type: ignore[attr-defined]
         self._top = None
         for delta in deltas:
             price, size = float(delta[0]), float(delta[1])
-            if not (-highest <= price <= highest and 0.0 <= size <= highest):
-                raise MalformedError(f"level {delta!r:.80} is not a price and a size")
-            if log is not None:
-                log.append((number, price, size))
             level = known.get(price)
-            if level is None:
-                if size:
-                    known[price] = level = [price, size]
-                    self._insert(level)
-            elif size:
-                level[1] = size
+            if level and 0.0 < size <= highest:
+                level[1] = size  # As nearly every change.
             else:
-                del known[price]
-                self._remove(price)
+                self._store_other(known, price, size)
+            if log is not None:
+                log.append((self.number, price, size))
+
+    def _store_other(self, known: dict[float, Any], price: float, size: float) -> None:
+        """Add a level, remove one, or refuse what is none."""
+        highest = float_info.max
+        if not (-highest <= price <= highest and 0.0 <= size <= highest):
+            raise MalformedError(f"level [{price}, {size}] is not a price and a size")
+        if size:
+            known[price] = level = [price, size]
+            self._insert(level)
+        elif known.pop(price, None):
+            self._remove(price)
 
     def _insert(self, level: Any) -> None:
         key = level[0] if self.number else -level[0]

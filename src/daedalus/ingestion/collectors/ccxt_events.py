@@ -8,7 +8,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from math import inf, isfinite
 from typing import Any
 
@@ -190,7 +189,9 @@ def pack_side(side: Any, depth: int) -> bytes:
     is not finite.
     """
     top = side[:depth]
-    flat = list(chain.from_iterable(top))
+    flat: list[Any] = []
+    for level in top:
+        flat += level  # Half the price of `itertools.chain`.
     if len(flat) != 2 * len(top):
         flat = [value for level in top for value in level[:2]]
     try:

@@ -10,6 +10,7 @@ from ccxt.async_support.base.ws.cache import BaseCache
 
 from daedalus.ingestion.collectors.ccxt_client import LOADING, Hooks, Loading, TapClient
 from daedalus.ingestion.collectors.ccxt_client_books import QuickSide, book_class
+from daedalus.ingestion.collectors.ccxt_lookups import QuickLookups
 from daedalus.ingestion.collectors.ccxt_settings import Settings
 from daedalus.ingestion.collectors.ccxt_urls import moved
 from daedalus.ingestion.collectors.websocket import BANS
@@ -88,7 +89,7 @@ class _NoHooks:
 NO_HOOKS = _NoHooks()
 
 
-class TapExchange:
+class TapExchange(QuickLookups):
     """What is put before an exchange's class of CCXT."""
 
     hooks: Any = NO_HOOKS

@@ -275,9 +275,10 @@ class Tap:
         """Take a book that CCXT has just changed; `came_ns` is when what it was made of came, if not with a frame."""
         if symbol not in self.wanted.get("orderbook", ()):
             return
-        self.live.add((symbol, "orderbook"))
+        stream = (symbol, "orderbook")
+        self.live.add(stream)
         now = came_ns if came_ns is not None and self._now is None else self.now()
-        self._heard[symbol, "orderbook"] = now
+        self._heard[stream] = now
         if self._now is not None and self._skew.is_due(now):
             self._skew.add(now, time_us(book["timestamp"], now, self._count))
         try:

@@ -139,15 +139,20 @@ class CoinbaseCollector:
         self._carried.wanted |= set(symbols) & set(self._settings.symbols)
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
-        """Connect, subscribe and yield each frame's events until the connection ends, which raises."""
+        """Connect, subscribe and yield the events of what comes until the connection ends, which raises."""
         settings, clock, pace = self._settings, self._clock, self._pace
         self._session = None
         async with websocket(settings.url, max_frame_bytes=settings.max_frame_bytes, pace=pace, clock=clock) as ws:
             session = self._session = Session(settings, self._carried, ws, pace, clock)
             sender = asyncio.create_task(session.send_all(), name=f"send-{self.name}")
             try:
-                async for text, now in text_frames(ws, settings.stall_s, clock):
-                    yield session.on_frame(text, now)
+                async for frames in text_frames(ws, settings.stall_s, clock):
+                    events: list[Event] = []
+                    try:
+                        for text, now in frames:
+                            events += session.on_frame(text, now)
+                    finally:  # Also what came before a frame that ends it all.
+                        yield events
             except MalformedError as error:
                 raise TransientCollectorError(str(error), reason="sequence_gap") from error
             except TransientCollectorError:

@@ -19,6 +19,11 @@ CONNECT_S, SOCKET_S, CLOSE_S = 20.0, 10.0, 2.0
 BANS, BAN_S = (418, 429), 60.0
 #: The longest wait that is believed: Binance bans for three days at most.
 RETRY_AFTER_MAX_S = 3 * 86_400.0
+#: Frames handed on together at most.
+TOGETHER_MAX = 100
+
+ReceivedText = tuple[str, int]
+"""A frame's text and its receive clock, ns."""
 
 
 @asynccontextmanager
@@ -109,8 +114,11 @@ def wait_asked_for(status: int, headers: Mapping[str, str], clock: Clock) -> flo
 
 async def text_frames(
     ws: aiohttp.ClientWebSocketResponse, stall_timeout_s: float, clock: Clock
-) -> AsyncIterator[tuple[str, int]]:
-    """Yield (text, receive clock in ns) of every data frame until the connection ends.
+) -> AsyncIterator[list[ReceivedText]]:
+    """Yield the data frames that have come, in their order, until the connection ends.
+
+    Frames that came together are handed on together: a turn of this generator and of those behind it costs as much as
+    a quarter of handling a frame. None of them waits for the next.
 
     Raises
     ------
@@ -133,19 +141,36 @@ async def text_frames(
     watcher = asyncio.create_task(watch())
     try:
         while True:
-            message = await ws.receive()
-            now = clock.now_ns()
+            frames, end = await _received(ws, clock)
             last[0] = clock.monotonic()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                yield message.data, now
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                yield message.data.decode("utf-8", "replace"), now
-            elif stalled:
+            if frames:
+                yield frames
+            if end is not None and stalled:
                 raise TransientCollectorError(f"nothing came for {stall_timeout_s:g} s", reason="stall")
-            else:
-                raise _closed(ws, message)
+            if end is not None:
+                raise _closed(ws, end)
     finally:
         watcher.cancel()
+
+
+async def _received(
+    ws: aiohttp.ClientWebSocketResponse, clock: Clock
+) -> tuple[list[ReceivedText], aiohttp.WSMessage | None]:
+    """Wait for a frame and take those that came with it; return them, and what ended the connection if it did."""
+    frames: list[ReceivedText] = []
+    while True:
+        message = await ws.receive()
+        now = clock.now_ns()
+        if message.type is aiohttp.WSMsgType.TEXT:
+            frames.append((message.data, now))
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            frames.append((message.data.decode("utf-8", "replace"), now))
+        else:
+            return frames, message
+        at_hand = ws._reader._buffer
+        # Only of a text is it sure that `receive` does not wait, nor is cancelled, with frames in hand.
+        if not at_hand or at_hand[0][0].type is not aiohttp.WSMsgType.TEXT or len(frames) >= TOGETHER_MAX:
+            return frames, None
 
 
 def _closed(ws: aiohttp.ClientWebSocketResponse, message: aiohttp.WSMessage) -> TransientCollectorError:
