@@ -9,8 +9,12 @@ from daedalus.ingestion.collectors.ccxt_lookups import QuickLookups
 
 NAMES = sorted(name for name in vars(QuickLookups) if name.startswith("safe_"))
 KEYS = st.sampled_from(["a", "b", "c", 0, 1, 5, None, True]) | st.just([])
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "x", "1.5", "1e999", "-0", "７"])
-VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from("abc"), v), max_leaves=6)
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "x", "1.5", "1e999", "-0", "\uff17"])
+)
+VALUES = st.recursive(
+    LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from("abc"), v), max_leaves=6
+)
 
 
 class Spare(dict):

@@ -21,8 +21,9 @@ Stream = tuple[str, str]
 class Collector(Protocol):
     """One connection to an exchange.
 
-    `events` connects, yields events as they arrive, all of a frame at once, and raises when the connection ends: it never
-    connects again by itself. It may be called again, and then goes on with what it knows (open gaps, trades seen).
+    `events` connects, yields events as they arrive, those of a frame together, and raises when the connection ends: it
+    never connects again by itself. It may be called again, and then goes on with what it knows (open gaps, trades
+    seen).
 
     Raises
     ------
