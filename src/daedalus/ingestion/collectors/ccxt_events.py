@@ -39,6 +39,7 @@ _TICKER_COLUMNS = {
     "change": "change",
     "percentage": "percentage",
 }
+_NUMBERS = (int, float)  # Named: a union is made anew each time it is looked at.
 _COLUMNS = tuple(_TICKER_COLUMNS.items())
 #: Under these names exchanges send a trade's turnover. CCXT computes it where they do not.
 _COST_FIELDS = ("cost", "quoteQty", "quote_qty", "quoteVolume", "funds", "turnover", "foreignNotional")
@@ -107,7 +108,7 @@ def time_us(ms: Any, now_ns: int, count: CcxtCounters) -> int | None:
     """
     if ms is None:
         return None
-    if isinstance(ms, int | float) and OLDEST_MS < ms < now_ns // 1_000_000 + AHEAD_MS_MAX:
+    if isinstance(ms, _NUMBERS) and OLDEST_MS < ms < now_ns // 1_000_000 + AHEAD_MS_MAX:
         return int(ms * 1000)
     count.times_refused += 1
     return None

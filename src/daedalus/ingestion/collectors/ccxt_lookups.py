@@ -1,4 +1,4 @@
-"""CCXT's look-ups of a message's fields: the same results, without an exception for each field that is not there.
+"""CCXT's look-ups of fields and markets: the same results, without an exception for each field that is not there.
 
 Handlers ask every message for fields that few have (an error's code, an event's name). CCXT finds out by a `KeyError`,
 which takes four times as long as asking; and each list or dict is looked up through three functions. A message has some
@@ -10,6 +10,17 @@ from typing import Any
 
 class QuickLookups:
     """To be put before an exchange's class of CCXT."""
+
+    markets_by_id: Any
+
+    def safe_market(self, marketId: Any = None, market: Any = None, *more: Any, **named: Any) -> Any:  # noqa: N803
+        """Return the market of an id: at once where no other market has the id, or only the market is given."""
+        if marketId is None and market is not None:
+            return market
+        known = self.markets_by_id.get(marketId) if self.markets_by_id and marketId is not None else None
+        if known is not None and len(known) == 1:
+            return known[0]
+        return super().safe_market(marketId, market, *more, **named)  # type: ignore[misc]
 
     @staticmethod
     def safe_value(dictionary: Any, key: Any, default_value: Any = None) -> Any:
