@@ -15,6 +15,7 @@ from daedalus.shared.clock import NS_PER_SECOND, Clock, utc
 from daedalus.shared.errors import TransientCollectorError
 
 CONNECT_S, SOCKET_S, CLOSE_S = 20.0, 10.0, 2.0
+TEXT, BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
 #: Answers that mean "you ask too much", and the wait where such an answer does not say how long.
 BANS, BAN_S = (418, 429), 60.0
 #: The longest wait that is believed: Binance bans for three days at most.
@@ -158,18 +159,18 @@ async def _received(
 ) -> tuple[list[ReceivedText], aiohttp.WSMessage | None]:
     """Wait for a frame and take those that came with it; return them, and what ended the connection if it did."""
     frames: list[ReceivedText] = []
+    at_hand = ws._reader._buffer
     while True:
         message = await ws.receive()
         now = clock.now_ns()
-        if message.type is aiohttp.WSMsgType.TEXT:
+        if message.type is TEXT:
             frames.append((message.data, now))
-        elif message.type is aiohttp.WSMsgType.BINARY:
+        elif message.type is BINARY:
             frames.append((message.data.decode("utf-8", "replace"), now))
         else:
             return frames, message
-        at_hand = ws._reader._buffer
         # Only of a text is it sure that `receive` does not wait, nor is cancelled, with frames in hand.
-        if not at_hand or at_hand[0][0].type is not aiohttp.WSMsgType.TEXT or len(frames) >= TOGETHER_MAX:
+        if not at_hand or at_hand[0][0].type is not TEXT or len(frames) >= TOGETHER_MAX:
             return frames, None
 
 
