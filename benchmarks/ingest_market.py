@@ -80,7 +80,6 @@ async def _until_stopped(pipe: Connection, frames: dict[str, list[str]]) -> None
     """Speak as much of both exchanges as the clients need."""
     from aiohttp import web
 
-    updates = {exchange: b"".join(map(_on_the_wire, texts[1:])) for exchange, texts in frames.items()}
     okx_market = {"instType": "SPOT", "instId": OKX_ID, "baseCcy": "BTC", "quoteCcy": "USDT", "state": "live"}
     okx_market |= {"tickSz": "0.1", "lotSz": "0.00000001", "minSz": "0.00001"}
     answers = {"SPOT": {"code": "0", "data": [okx_market]}}
@@ -96,10 +95,10 @@ async def _until_stopped(pipe: Connection, frames: dict[str, list[str]]) -> None
         if first != "bare":
             await ws.send_str(json.dumps(_answer(exchange)))
         with contextlib.suppress(ConnectionError):
-            await ws.send_str(frames[exchange][0])
-            await asyncio.sleep(SETTLE_S)
-            if request.transport is not None:
-                request.transport.write(updates[exchange])
+            for number, frame in enumerate(frames[exchange]):
+                await ws.send_str(frame)
+                if not number:
+                    await asyncio.sleep(SETTLE_S)
             async for _ in ws:
                 pass
         return ws
@@ -114,17 +113,6 @@ async def _until_stopped(pipe: Connection, frames: dict[str, list[str]]) -> None
     pipe.send(runner.addresses[0][1])
     await asyncio.to_thread(pipe.recv)
     await runner.cleanup()
-
-
-def _on_the_wire(text: str) -> bytes:
-    """Return a server's websocket frame of a text of 126 to 65,535 bytes (RFC 6455).
-
-    All are made before they are asked for: the two cores may be halves of one, and a sender that works while the
-    client does would make it slower.
-    """
-    data = text.encode()
-    assert 126 <= len(data) < 1 << 16
-    return b"\x81\x7e" + len(data).to_bytes(2, "big") + data
 
 
 def _answer(exchange: str) -> dict[str, Any]:
