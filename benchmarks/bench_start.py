@@ -12,11 +12,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 ROUNDS = 5
 PATIENCE_S = 60.0
 LOOK_S = 0.005
+CHANNELS = {"watchTrades": ["BTC/USD"], "watchOrderBook": ["BTC/USD"]}
+#: CCXT asks Kraken for its markets in two requests, a second apart as Kraken wants it.
+THROUGH_CCXT = {"okx": "OKX through CCXT", "kraken": "Kraken through CCXT"}
 
 
 @contextmanager
@@ -71,11 +75,13 @@ def python_s(statement: str) -> float:
 
 def main() -> None:
     """Print the seconds of each, and their middle over the rounds."""
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        base = Path(name)
-        coinbase, kraken = (stack.enter_context(exchange(base, protocol)) for protocol in ("coinbase", "kraken"))
-        through = {"watchTrades": ["BTC/USD"], "watchOrderBook": ["BTC/USD"]}
-        entry = {"channels": through, "ws_url": kraken, "rest_url": kraken.replace("ws://", "http://")}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        base = Path(folder)
+        works: dict[str, Callable[[], float]] = {
+            "python, nothing": lambda: python_s("pass"),
+            "python, import ccxt.pro": lambda: python_s("import ccxt.pro"),
+        }
+        coinbase = stack.enter_context(exchange(base, "coinbase"))
         natively = (
             "--sources",
             "coinbase",
@@ -84,13 +90,12 @@ def main() -> None:
             "--set",
             "coinbase.symbols=[BTC-USD]",
         )
-        by_ccxt = ("--sources", "ccxt", "--set", f"ccxt.exchanges.kraken={json.dumps(entry)}")
-        works: dict[str, Callable[[], float]] = {
-            "python, nothing": lambda: python_s("pass"),
-            "python, import ccxt.pro": lambda: python_s("import ccxt.pro"),
-            "recorder, Coinbase natively": lambda: recorder_s(coinbase, base / "a", natively),
-            "recorder, Kraken through CCXT": lambda: recorder_s(kraken, base / "b", by_ccxt),
-        }
+        works["recorder, Coinbase natively"] = partial(recorder_s, coinbase, base / "coinbase", natively)
+        for name, words in THROUGH_CCXT.items():
+            url = stack.enter_context(exchange(base, name))
+            entry = {"channels": CHANNELS, "ws_url": url, "rest_url": url.replace("ws://", "http://")}
+            flags = ("--sources", "ccxt", "--set", f"ccxt.exchanges.{name}={json.dumps(entry)}")
+            works[f"recorder, {words}"] = partial(recorder_s, url, base / name, flags)
         found: dict[str, list[float]] = {what: [] for what in works}
         for _ in range(ROUNDS):
             for what, work in works.items():
