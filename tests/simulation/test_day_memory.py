@@ -30,6 +30,7 @@ DONE = {
     "nautilus": ("export('nautilus', symbol='BTC-USD', pair='BTC/USD')", DAY["changes"] + DAY["trades"]),
     "csv": ("export('csv', table='orderbook')", DAY["books"]),
     "arrow": ("export('arrow', table='l2')", DAY["changes"]),
+    "arrow of books": ("export('arrow', table='orderbook')", DAY["books"]),
 }
 _PROGRAM = """
 import sys, daedalus
@@ -73,7 +74,7 @@ def day() -> Iterator[tuple[PartitionKey, dict[str, dict[str, Any]]]]:
             "trade_id": np.arange(TRADES_AN_HOUR).astype(str),
             "side": np.where(rng.random(TRADES_AN_HOUR) > 0.5, "buy", "sell"),
             "price": 50_000 + rng.integers(-9, 9, TRADES_AN_HOUR) / 10,
-            "amount": np.round(rng.random(TRADES_AN_HOUR), 8) + 1e-8,
+            "amount": np.round(rng.random(TRADES_AN_HOUR) + 0.001, 8),
         }
         orderbook = {**clocks(at), "nonce": nonce, **sides}
         yield PartitionKey.of("coinbase", "BTC-USD", start), {"l2": l2, "orderbook": orderbook, "trades": trades}

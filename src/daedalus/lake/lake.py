@@ -17,7 +17,7 @@ from daedalus.lake.markets import ledger_of, one_market
 from daedalus.lake.quality.report import Quality, measure
 from daedalus.lake.quality.rows import with_quality_ok
 from daedalus.lake.replay import Replay, streams_of
-from daedalus.lake.scanning import chosen_columns, cut, lazy_frame
+from daedalus.lake.scanning import chosen_columns, cut, lazy_frame, lazy_frames
 from daedalus.lake.selecting import Choice, nothing_matches, segments_of
 from daedalus.lake.snapshots import from_snapshot
 from daedalus.lake.streams import ORDER, Stream
@@ -25,7 +25,7 @@ from daedalus.lake.tables import Layout, Table
 from daedalus.lake.times import Instant, Span, span_ns
 from daedalus.shared.errors import ConfigError, CorruptError, NotFoundError
 from daedalus.shared.events import BookDelta, Gap
-from daedalus.storage.base import Storage
+from daedalus.storage.base import Place, Storage
 from daedalus.storage.factory import address, make_storage
 from daedalus.storage.local import LocalStorage, as_storage
 from daedalus.storage.replaced import looked_again
@@ -277,16 +277,19 @@ class Lake:
             If the disk refuses.
         """
         chosen, path = formats.find(format), Path(output)
+        choice = Choice.of(exchange, symbol, start, end)
         if (write := chosen.table) is not None:
+            found = self._layout.table(table)
             with formats.whole_file(path) as temp:
 
                 def look() -> None:
-                    write(self.scan(table, exchange=exchange, symbol=symbol, start=start, end=end), temp)
+                    files = lazy_frames(*self._files(found, choice))
+                    write([cut(rows, found.time, choice.start, choice.end) for rows in files], temp)
 
-                looked_again(look, FileNotFoundError)
+                looked_again(look, FileNotFoundError, NotFoundError, CorruptError)
             return None
         assert chosen.market is not None
-        market = chosen_market(self._layout, Choice.of(exchange, symbol, start, end), pair)
+        market = chosen_market(self._layout, choice, pair)
         if chosen.is_folder:
             return chosen.market(market, path)
         with formats.whole_file(path) as temp:
@@ -305,11 +308,12 @@ class Lake:
         return summary.table_html(self.url, self.catalog())
 
     def _rows(self, table: Table, choice: Choice) -> pl.LazyFrame:
-        def look() -> pl.LazyFrame:
-            segments = [place for place, _ in segments_of(self._layout, table, choice)]
-            return lazy_frame(segments, table.name if table.layer == "bronze" else None)
+        return looked_again(lambda: lazy_frame(*self._files(table, choice)), NotFoundError, CorruptError)
 
-        return looked_again(look, NotFoundError, CorruptError)
+    def _files(self, table: Table, choice: Choice) -> tuple[list[Place], str | None]:
+        """Return the files of a choice, and of which channel they are, if of one."""
+        segments = [place for place, _ in segments_of(self._layout, table, choice)]
+        return segments, table.name if table.layer == "bronze" else None
 
     def _around(self, pick: Pick, since: int, until: int) -> tuple[Table, pl.LazyFrame]:
         """Return the table of a pick and its rows that may be known in a range."""

@@ -31,17 +31,34 @@ def lazy_frame(segments: Sequence[Place], channel: str | None = None) -> pl.Lazy
     CorruptError, NotFoundError
         If the first or the last file is no Parquet file, or gone.
     """
-    first, last = _ends(segments)
+    (rows,) = _scans([segments], channel)
+    return rows
+
+
+def lazy_frames(segments: Sequence[Place], channel: str | None = None) -> list[pl.LazyFrame]:
+    """Return the rows of `lazy_frame` file by file, all with its columns: to go through them in bounded memory.
+
+    Polars reads ahead over the files of one frame, as far as it finds time.
+    """
+    return _scans([[place] for place in segments], channel)
+
+
+def _scans(groups: Sequence[Sequence[Place]], channel: str | None) -> list[pl.LazyFrame]:
+    """Return a frame for each group of files."""
+    first, last = _ends([groups[0][0], groups[-1][-1]])
     declared = {} if channel is None else _declared(channel)
-    return pl.scan_parquet(
-        [str(place) for place in segments],
-        glob=False,
-        hive_partitioning=False,
-        schema=pl.Schema({**declared, **last, **first}),
-        # Which of the files in between are of an older version of a channel is not known.
-        missing_columns="raise" if channel is None and first == last else "insert",
-        storage_options=_options(segments[0]),
-    )
+    return [
+        pl.scan_parquet(
+            [str(place) for place in group],
+            glob=False,
+            hive_partitioning=False,
+            schema=pl.Schema({**declared, **last, **first}),
+            # Which of the files in between are of an older version of a channel is not known.
+            missing_columns="raise" if channel is None and first == last else "insert",
+            storage_options=_options(group[0]),
+        )
+        for group in groups
+    ]
 
 
 def schemas_differ(segments: Sequence[Place], channel: str | None = None) -> bool:

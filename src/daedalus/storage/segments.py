@@ -129,6 +129,7 @@ class _Segment:
             shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
             raise SchemaError(f"{self.path} has no column {', '.join(missing)}; its columns are {shown}")
         self._schema, self._there = schema, [name for name in schema.names if name in names]
+        self._columns = [self._path(schema.field(name)) for name in self._there]
 
     @property
     def replaces(self) -> frozenset[str]:
@@ -151,6 +152,15 @@ class _Segment:
             self._check_time(unit)
             yield unit
 
+    def _path(self, field: pa.Field) -> str:
+        """Return what of a column to decode: of levels of which one part is asked for, that part alone."""
+        kind = field.type
+        if pa.types.is_list(kind) and kind != self._file.schema_arrow.field(field.name).type:
+            inner = kind.value_type
+            if pa.types.is_struct(inner) and inner.num_fields == 1:
+                return f"{field.name}.list.element.{inner.field(0).name}"
+        return str(field.name)
+
     def _check_time(self, unit: _Unit) -> None:
         """Refuse rows of another time than the folder's: they would go into another hour, and replace it."""
         first, last = utc(unit.first), utc(unit.last)
@@ -165,7 +175,7 @@ class _Segment:
     def read(self, group: int) -> pa.Table:
         """Decode a row group. Raises `CorruptError` if its bytes are not what was written."""
         try:
-            table = self._file.read_row_group(group, columns=self._there, use_threads=False)
+            table = self._file.read_row_group(group, columns=self._columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise self._corrupt(error) from error
         for name in self._schema.names:

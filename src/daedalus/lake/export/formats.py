@@ -1,6 +1,6 @@
 """The table of export formats, and what drives them: a file appears when it is whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class Format:
     doc
         What it is.
     table
-        Writes the rows of a table.
+        Writes the rows of a table, given file by file.
     market
         Writes a market; returns how many events.
     is_folder
@@ -34,7 +34,7 @@ class Format:
     """
 
     doc: str
-    table: "Callable[[pl.LazyFrame, Path], None] | None" = None
+    table: "Callable[[Sequence[pl.LazyFrame], Path], None] | None" = None
     market: Callable[[Market, Path], int] | None = None
     is_folder: bool = False
 

@@ -244,7 +244,8 @@ def _digits(values: Floats, least: int) -> int:
         scaled = values * 10.0**places
         if np.all(np.rint(scaled) / 10.0**places == values) and np.all(scaled < 2**53):
             return places
-    raise ConfigError(f"a number needs more than {DECIMALS_MAX} digits after the point: {values.max()!r} and others")
+    longest = max(values.tolist(), key=lambda value: len(repr(value)))
+    raise ConfigError(f"{longest} has more digits than a catalog holds, {DECIMALS_MAX} after the point and 15 in all")
 
 
 def _fixed(values: Floats, places: int) -> pa.Array:

@@ -72,17 +72,31 @@ def hours_of(channel: str, partitions: Sequence[Partition]) -> Iterator[Hour]:
 
 def _thin_chunks(channel: str, partitions: Sequence[Partition]) -> Iterator[pl.DataFrame]:
     wanted = set(_COLUMNS[channel])
-    schema = pa.schema([field for field in arrow_schema(channel) if field.name in wanted])
+    schema = pa.schema([_prices_only(field) for field in arrow_schema(channel) if field.name in wanted])
     for chunk in read_chunks((part.segments() for part in partitions), schema, ReadStats()):
-        yield _thin(channel, chunk)
+        rows = _thin(channel, chunk)
+        del chunk
+        # Of books little remains: without this the memory of decoded levels stays with Arrow's pool.
+        pa.default_memory_pool().release_unused()
+        yield rows
+
+
+def _prices_only(field: pa.Field) -> pa.Field:
+    """Return a side of books without its sizes, half of what there is to decode; other columns as they are."""
+    if not pa.types.is_list(field.type):
+        return field
+    price = field.type.value_type.field("price")
+    return field.with_type(pa.list_(field.type.value_field.with_type(pa.struct([price]))))
 
 
 def _thin(channel: str, chunk: pa.Table) -> pl.DataFrame:
+    if channel == "orderbook":
+        touch = {side: _best_prices(chunk[f"{side}s"]) for side in ("bid", "ask")}
+        chunk = chunk.drop_columns(["bids", "asks"])
+        for side, prices in touch.items():
+            chunk = chunk.append_column(side, prices)
     frame = pl.from_arrow(chunk)
     assert isinstance(frame, pl.DataFrame)
-    if channel == "orderbook":
-        sides = [pl.col(f"{side}s").list.first().struct.field("price").alias(side) for side in ("bid", "ask")]
-        frame = frame.with_columns(sides)
     clocks = (pl.col("collected_at").alias("t"), pl.col("timestamp").cast(pl.Int64).mul(1000).alias("ts"))
     rows = frame.select(*clocks, *_THIN[channel])
     if channel != "l2":
@@ -91,6 +105,13 @@ def _thin(channel: str, chunk: pa.Table) -> pl.DataFrame:
     frames = rows.group_by(number, maintain_order=True)
     thin = frames.agg(pl.col("t", "nonce", "is_snapshot").first(), pl.col("ts").max(), n=pl.len().cast(pl.Int64))
     return thin.select("t", "ts", "nonce", "is_snapshot", "n")
+
+
+def _best_prices(side: pa.ChunkedArray) -> pa.Array:
+    """Return the first price of each book, null where the side is empty. The levels behind it are not copied."""
+    levels = side.combine_chunks()
+    starts = levels.offsets.to_numpy()
+    return levels.values.field("price").take(pa.array(starts[:-1], mask=starts[1:] == starts[:-1]))
 
 
 def _whole_hours(chunks: Iterable[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFrame]]:
