@@ -1,4 +1,4 @@
-"""The commands of README and docs/: which there are, what stands in for what is not here, and which cannot run here."""
+"""The commands of README and docs/: which there are, what stands in for what is not here, which are not run and why."""
 
 import re
 import shlex
@@ -16,6 +16,12 @@ NOT_HERE = {
     r"nano .*": "is an editor; tests choose by environment variables",
     r"dask .*|daedalus .* --engine dask .*": "takes several machines; tests/end_to_end/test_dask.py runs all on one",
     r"openssl .*|export .*|for .*|done": "makes certificates of such a cluster",
+}
+#: Commands that another test runs in as many processes, each with that test.
+ELSEWHERE = {
+    r"daedalus run --(only|set metrics.port=).*": "tests/end_to_end/test_operations.py",
+    r"daedalus .* --workers .*": "tests/end_to_end/test_stateful_etl.py",
+    r"daedalus ingest --sources ccxt,coinbase.*": "tests/end_to_end/test_ccxt.py",
 }
 #: What commands say, and what tests put in its place: a shorter demo, a free port, a folder or a bucket of their own.
 INSTEAD = {
@@ -54,8 +60,9 @@ def commands(text: str) -> Iterator[str]:
 
 
 def reason_not_here(command: str) -> str | None:
-    """Return why a command cannot run in a test; None if it can."""
-    return next((why for pattern, why in NOT_HERE.items() if re.fullmatch(pattern, command)), None)
+    """Return why a command is not run, or which other test does; None if it is to be run."""
+    plain = command.removeprefix(".venv/bin/")
+    return next((why for pattern, why in (NOT_HERE | ELSEWHERE).items() if re.fullmatch(pattern, plain)), None)
 
 
 def as_run(command: str, values: dict[str, str]) -> str:

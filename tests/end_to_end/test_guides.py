@@ -13,12 +13,25 @@ import pytest
 from daedalus.sandbox.server import SandboxServer, in_thread
 from daedalus.sandbox.synthetic import SyntheticSource
 from daedalus.testing.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
-from tests.docs.guide_commands import ENDLESS, INSTEAD, NOT_HERE, as_run, commands, pages, reason_not_here, sign_of_life
+from tests.conftest import ROOT
+from tests.docs.guide_commands import (
+    ELSEWHERE,
+    ENDLESS,
+    INSTEAD,
+    NOT_HERE,
+    as_run,
+    commands,
+    pages,
+    reason_not_here,
+    sign_of_life,
+)
 from tests.end_to_end import guide_lake
 from tests.end_to_end.commands import run
 from tests.end_to_end.terminal import Terminal
 
 PREFIX = "guides"
+#: What stands for what is not here: see `guide_commands.INSTEAD`.
+VALUES = {"prefix": PREFIX}
 #: What starts processes takes seconds: what a page before has shown is not shown again.
 _shown: set[str] = set()
 
@@ -30,11 +43,8 @@ def free_port() -> str:
 
 
 def plain(command: str) -> str:
-    """Return a command without what makes no other one of it.
-
-    Where `metrics.port` is, tests/end_to_end/test_operations.py asks it.
-    """
-    return re.sub(r" --(base-dir data|duration \d+|set metrics.port=\d+)\b", "", command)
+    """Return a command without what makes no other one of it."""
+    return re.sub(r" --(base-dir data|duration \d+|fault \S+|tables \S+|late \S+)", "", command)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +64,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iter
             "channels": {"watchTrades": ["BTC/USD"]},
         }
         bucket = {key: value for key, value in s3_server.options(f"{PREFIX}/pi-4").items() if "key" not in key}
+        VALUES.update(port=free_port(), metrics_port=free_port())
         env = {
             "DAEDALUS__COINBASE__WS_URL": native.url,
             "DAEDALUS__COINBASE__SYMBOLS": '["BTC-USD"]',
@@ -78,14 +89,13 @@ def test_a_guide_can_be_followed(page: Path, world: tuple[Path, dict[str, str]],
         env = {name: value for name, value in env.items() if "CCXT" not in name}
     folder = tmp_path / "here"
     shutil.copytree(template, folder)
-    ports = {"prefix": PREFIX, "port": free_port(), "metrics_port": free_port()}
     terminal = Terminal(folder, env)
     try:
         for command in commands(page.read_text()):
-            own = as_run(command, ports)
+            own = as_run(command, VALUES)
             if reason_not_here(command) is None and plain(own) not in _shown:
                 terminal.call(own)
-                _shown.update([plain(own)] if sign_of_life(own) or "--workers" in own else [])
+                _shown.update([plain(own)] if sign_of_life(own) else [])
         terminal.end()
     finally:
         terminal.abandon()
@@ -93,7 +103,8 @@ def test_a_guide_can_be_followed(page: Path, world: tuple[Path, dict[str, str]],
 
 def test_the_tables_hold_nothing_that_no_page_says() -> None:
     every = [command for page in pages() for command in commands(page.read_text())]
-    for pattern in (*NOT_HERE, *INSTEAD):
+    for pattern in (*NOT_HERE, *ELSEWHERE, *INSTEAD):
         assert any(re.search(pattern, command) for command in every), pattern
     for pattern in ENDLESS:
         assert any(re.match(pattern, as_run(command, {})) for command in every), pattern
+    assert all((ROOT / test).exists() for test in ELSEWHERE.values())
