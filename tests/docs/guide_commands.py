@@ -21,7 +21,9 @@ NOT_HERE = {
 ELSEWHERE = {
     r"daedalus run --(only|set metrics.port=).*": "tests/end_to_end/test_operations.py",
     r"daedalus .* --workers .*": "tests/end_to_end/test_stateful_etl.py",
+    r"daedalus ingest --sources coinbase": "tests/end_to_end/test_ingest.py",
     r"daedalus ingest --sources ccxt,coinbase.*": "tests/end_to_end/test_ccxt.py",
+    r"daedalus watch --input s3:.*": "tests/end_to_end/test_watch_store.py",
 }
 #: What commands say, and what tests put in its place: a shorter demo, a free port, a folder or a bucket of their own.
 INSTEAD = {

@@ -21,6 +21,7 @@ _KINDS = {
     "replay-frames": "recorder",
     "watch": "watcher",
     "sandbox": "exchange",
+    "demo": "demo",
 }
 
 
@@ -45,8 +46,9 @@ class Running:
         return self._said.read_text()
 
     def end(self) -> None:
-        """Press Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
+        """Press Ctrl-C; the demo ends by itself, and takes its time beside what is called meanwhile."""
+        if self.kind != "demo":
+            self.process.send_signal(signal.SIGINT)
         try:
             code = self.process.wait(PATIENCE_S)
         finally:
@@ -77,6 +79,8 @@ class Terminal:
         if words[0] == "python":
             done = subprocess.run([sys.executable, *words[1:]], cwd=self._folder, env={**os.environ, **self._env})
             assert done.returncode == 0, command
+        elif words[1] == "demo":
+            self._running["demo"] = Running(words, self._folder, self._env)
         elif sign is not None:
             self._start(words, sign)
         else:
