@@ -13,6 +13,7 @@ NOT_HERE = {
     r"journalctl .*": "needs systemd and what it has logged",
     r"git (clone|pull).*|cd daedalus": "fetches your copy",
     r"make (setup|test)": "a test run begins with it",
+    r"make demo": "takes long; .ci/run does it before the tests",
     r"nano .*": "is an editor; tests choose by environment variables",
     r"dask .*|daedalus .* --engine dask .*": "takes several machines; tests/end_to_end/test_dask.py runs all on one",
     r"openssl .*|export .*|for .*|done": "makes certificates of such a cluster",
@@ -25,9 +26,8 @@ ELSEWHERE = {
     r"daedalus ingest --sources ccxt,coinbase.*": "tests/end_to_end/test_ccxt.py",
     r"daedalus watch --input s3:.*": "tests/end_to_end/test_watch_store.py",
 }
-#: What commands say, and what tests put in its place: a shorter demo, a free port, a folder or a bucket of their own.
+#: What commands say, and what tests put in its place: a free port, a folder or a bucket of their own.
 INSTEAD = {
-    r"^make demo$": "daedalus demo --seconds 5",
     r"^(sudo )?\.venv/bin/(?=daedalus|python)": "",
     r"(?<=\bpython )(?=scripts/)": f"{ROOT}/",
     r"^(daedalus service install)(?!.*--dry-run)": r"\1 --folder units",

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ def run(*arguments: object, cwd: Path, code: int = 0, env: dict[str, str] | None
     return _checked(attempt(*arguments, cwd=cwd, env=env), code)
 
 
-def attempt(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Done:
+def attempt(
+    *arguments: object, cwd: Path, env: dict[str, str] | None = None, program: Callable[[], object] = main
+) -> Done:
     """Run a command in this process, however it ends."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     words = ["daedalus", *map(str, arguments)]
@@ -35,7 +37,7 @@ def attempt(*arguments: object, cwd: Path, env: dict[str, str] | None = None) ->
         for name, value in (env or {}).items():
             patch.setenv(name, value)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
+            program()
     said = (stream.buffer.getvalue().decode() for stream in (out, err))
     return Done(words, int(ended.value.code or 0), *said)
 

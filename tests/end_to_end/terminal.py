@@ -4,11 +4,13 @@ import itertools
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from tests.docs.guide_commands import sign_of_life
@@ -21,7 +23,6 @@ _KINDS = {
     "replay-frames": "recorder",
     "watch": "watcher",
     "sandbox": "exchange",
-    "demo": "demo",
 }
 
 
@@ -46,9 +47,8 @@ class Running:
         return self._said.read_text()
 
     def end(self) -> None:
-        """Press Ctrl-C; the demo ends by itself, and takes its time beside what is called meanwhile."""
-        if self.kind != "demo":
-            self.process.send_signal(signal.SIGINT)
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
         try:
             code = self.process.wait(PATIENCE_S)
         finally:
@@ -77,10 +77,9 @@ class Terminal:
         sign = sign_of_life(command)
         self.end(_KINDS.get(words[1], "other"))
         if words[0] == "python":
-            done = subprocess.run([sys.executable, *words[1:]], cwd=self._folder, env={**os.environ, **self._env})
-            assert done.returncode == 0, command
-        elif words[1] == "demo":
-            self._running["demo"] = Running(words, self._folder, self._env)
+            script = partial(runpy.run_path, words[1], run_name="__main__")
+            done = attempt(*words[2:], cwd=self._folder, env=self._env, program=script)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         elif sign is not None:
             self._start(words, sign)
         else:
