@@ -1,6 +1,7 @@
 """What all suites share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,11 @@ WORKER_BYTES = 1_200_000_000
 settings.register_profile("daedalus", deadline=None, derandomize=True)
 settings.register_profile("fresh", deadline=None)
 settings.load_profile("daedalus")
+
+
+# Where a shell starts the suite in the background, Ctrl-C is ignored, and so it would be by every program under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, Runner
     from collections.abc import Callable
 
     from daedalus.config.config import DaedalusConfig
@@ -32,8 +32,26 @@ def ingest(
     Exit codes: 0 stopped in order; 1 nothing could go on (the reason is on stderr; what was flushed is kept);
     2 the settings are wrong.
     """
-    import asyncio
+    from daedalus.ingestion.orchestrators.memory import uncollected
 
+    names = [name.strip() for name in sources.split(",") if name.strip()]
+
+    def prepare() -> "tuple[DaedalusConfig, list[IngestionPipeline], Runner]":
+        import asyncio
+
+        settings = read_settings(config, overrides, stats_interval, base_dir)
+        return settings, build_pipelines(settings, names), asyncio.Runner(loop_factory=loop_factory())
+
+    with uncollected(prepare) as (settings, pipelines, runner), runner:
+        every = runner.run(_record(settings, pipelines, duration))
+    for stats in every:
+        typer.echo(summary(stats))
+
+
+def read_settings(
+    config: Path | None, overrides: list[str] | None, stats_interval: float | None, base_dir: Path | None
+) -> "DaedalusConfig":
+    """Read the settings with the flags over them, and set up logs and memory."""
     from daedalus.cli.logs import configure_logging
     from daedalus.cli.overrides import parse_overrides
     from daedalus.cli.wiring import logging_options
@@ -50,11 +68,7 @@ def ingest(
     if warning := permission_warning(settings):
         typer.secho(f"daedalus: {warning}", err=True)
     limit_heaps()
-    pipelines = build_pipelines(settings, [name.strip() for name in sources.split(",") if name.strip()])
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        every = runner.run(_record(settings, pipelines, duration))
-    for stats in every:
-        typer.echo(summary(stats))
+    return settings
 
 
 def loop_factory() -> "Callable[[], AbstractEventLoop] | None":

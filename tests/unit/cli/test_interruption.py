@@ -37,7 +37,7 @@ def test_a_signal_in_the_second_hour(
         return StatefulOrderbookRunner(CONFIG, *where, state_path=state, on_progress=at_second_hour)
 
     before = signal.getsignal(signal.SIGTERM)
-    # A suite that was started in the background ignores it.
+    # Commands that ran in this process before may have left another handler.
     found = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(typer.Exit) as ended:
