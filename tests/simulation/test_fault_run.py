@@ -20,7 +20,7 @@ from daedalus.ingestion.collectors.coinbase_ws import CoinbaseCollector
 from daedalus.ingestion.collectors.pace import HostPaces, Limits
 from daedalus.ingestion.collectors.rotation import RotatingCollector
 from daedalus.ingestion.orchestrators.ingestion_pipeline import IngestionPipeline
-from daedalus.ingestion.orchestrators.memory import give_back
+from daedalus.ingestion.orchestrators.memory import give_back, limit_heaps
 from daedalus.ingestion.writers.parquet_writer import StreamingParquetWriter
 from daedalus.shared.clock import SystemClock
 from daedalus.testing import faulty_market
@@ -136,6 +136,7 @@ def fatal_logs():
 async def run(base, spec, *, warm_s, settle_s):
     """Record through all faults; return what happened, what the market was, and figures."""
     clock, complaints = SystemClock(), []
+    limit_heaps()  # As `daedalus ingest` does.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     with market(spec) as (hear, tell):
         listening = await asyncio.to_thread(hear, list[Listening])
