@@ -31,10 +31,17 @@ class _Market:
     channels: Sequence[str]
 
 
+def _sources(config: "DaedalusConfig") -> list[str]:
+    """Return the sources that are shown: those with markets, or Coinbase when the settings choose none."""
+    from daedalus.cli import wiring
+
+    return wiring.sources(config) or ["coinbase"]
+
+
 def _markets(config: "DaedalusConfig") -> list[_Market]:
-    """Return one market of each exchange; Coinbase's when the settings choose none."""
+    """Return one market of each exchange."""
     coinbase, made = config.coinbase, list[_Market]()
-    if coinbase.symbols or not config.ccxt.exchanges:
+    if "coinbase" in _sources(config):
         symbol = (coinbase.symbols or ["BTC-USD"])[0]
         made = [_Market("coinbase", coinbase.exchange, symbol, coinbase.channels)]
     for name, entry in config.ccxt.exchanges.items():
@@ -81,7 +88,7 @@ def _collectors(config: "DaedalusConfig") -> list[tuple[str, list[str]]]:
     from daedalus.cli import wiring
 
     parts = []
-    if config.coinbase.symbols or not config.ccxt.exchanges:
+    if "coinbase" in _sources(config):
         size = config.coinbase.symbols_per_connection
         number = -(-len(config.coinbase.symbols) // size)
         lines = _rows(_hidden(wiring.collector_options(config)))
@@ -173,8 +180,8 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
     """Return what keeps the flow from working, in words; empty when it works."""
     from daedalus.cli import wiring
 
-    faults = wiring.unusable(config)
-    chosen = wiring.sources(config) or ["coinbase"]
+    unusable, chosen = wiring.unusable(config), _sources(config)
+    faults = list(unusable)
     works: list[Callable[[], object]] = [partial(wiring.source_options, config, source) for source in chosen]
     works.append(partial(wiring.feature_columns, config))
     for work in works:
@@ -182,7 +189,7 @@ def flow_faults(config: "DaedalusConfig") -> list[str]:
             work()
         except DaedalusError as error:
             faults.append(str(error))
-    if not wiring.unusable(config):
+    if not unusable:
         places = {
             "storage.ingestion_storage": wiring.writer_options(config)["base_dir"],
             "storage.etl_storage_output": wiring.output_options(config, chosen[0], "orderbook")["base_dir"],

@@ -5,7 +5,21 @@ which takes four times as long as asking; and each list or dict is looked up thr
 twenty look-ups.
 """
 
+from collections.abc import Callable
 from typing import Any
+
+
+def _field_of(kind: type) -> Callable[..., Any]:
+    """Return a look-up of fields of one type."""
+
+    def look_up(dictionary: Any, key: Any, default_value: Any = None) -> Any:
+        try:
+            value = dictionary.get(key) if type(dictionary) is dict else dictionary[key]
+            return value if isinstance(value, kind) else default_value
+        except Exception:
+            return default_value
+
+    return look_up
 
 
 class QuickLookups:
@@ -58,20 +72,5 @@ class QuickLookups:
         except Exception:
             return default_value
 
-    @staticmethod
-    def safe_dict(dictionary: Any, key: Any, default_value: Any = None) -> Any:
-        """Return a dict."""
-        try:
-            value = dictionary.get(key) if type(dictionary) is dict else dictionary[key]
-            return value if isinstance(value, dict) else default_value
-        except Exception:
-            return default_value
-
-    @staticmethod
-    def safe_list(dictionary: Any, key: Any, default_value: Any = None) -> Any:
-        """Return a list."""
-        try:
-            value = dictionary.get(key) if type(dictionary) is dict else dictionary[key]
-            return value if isinstance(value, list) else default_value
-        except Exception:
-            return default_value
+    safe_dict = staticmethod(_field_of(dict))
+    safe_list = staticmethod(_field_of(list))
